@@ -1,0 +1,133 @@
+# Every task of this repository by name; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SOURCES := shared/src client/src $(wildcard services/*/src) local/src
+CHECKED := $(SOURCES) $(wildcard tests examples bench docs infra)
+# Each distribution with the extras that development needs.
+DISTS := ./shared[aws,keras,service,testing] ./client[keras] ./services/gateway ./services/dispatcher \
+	./services/aggregator ./services/evaluator ./services/inference ./local[demo]
+PROJECTS := pyproject.toml shared/pyproject.toml client/pyproject.toml \
+	$(wildcard services/*/pyproject.toml) local/pyproject.toml
+
+export ORT_DISABLE_TELEMETRY := 1
+export TF_CPP_MIN_LOG_LEVEL := 2
+export KERAS_BACKEND := tensorflow
+# Passed on to the demo: KEEP=1 leaves it running, AWS=localstack chooses the other emulator.
+export KEEP ?=
+export AWS ?=
+
+.PHONY: help
+help: ## List all targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort \
+		| awk -F ':.*## ' '{printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}'
+
+# --- the environment ------------------------------------------------------------------------------
+
+.PHONY: install
+install: $(VENV)/.installed ## Make .venv with every distribution, editable, and the tools
+
+$(UV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+		sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is needed and " \
+		f"$(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+
+$(VENV)/.installed: $(UV) constraints.txt $(PROJECTS)
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+		--build-constraint constraints.txt --group dev $(addprefix --editable ,$(DISTS))
+	@touch $@
+
+.PHONY: constraints
+constraints: $(UV) ## Resolve constraints.txt anew (UPGRADE=1 takes newer releases too)
+	printf -- '-e %s\n' $(DISTS) | $(UV) pip compile - --group dev --python-version 3.11 \
+		$(if $(UPGRADE),,--constraint constraints.txt) --quiet --no-header --no-annotate \
+		--no-emit-index-url --no-emit-package rondo-core | grep -v '^-e' > constraints.new
+	mv constraints.new constraints.txt
+	for minor in 12 13; do printf -- '-e %s\n' $(DISTS) | $(UV) pip compile - --group dev \
+		--python-version 3.$$minor --constraint constraints.txt --quiet > /dev/null; done
+
+.PHONY: emulators
+emulators: install ## Make the environments of the AWS emulators and Redis (the tests do it when needed)
+	$(BIN)/python -m rondo_local.emulators
+
+# --- checks ---------------------------------------------------------------------------------------
+
+.PHONY: format
+format: install ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format $(CHECKED)
+	$(BIN)/ruff check --fix $(CHECKED)
+
+.PHONY: lint
+lint: install ## Check format and style
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+
+.PHONY: types
+types: install ## Check the types of sources and tests
+	$(BIN)/mypy $(CHECKED)
+
+.PHONY: imports
+imports: install ## Check who imports whom
+	$(BIN)/lint-imports
+
+.PHONY: test-unit
+test-unit: install ## Unit and architecture tests: no network, under 10 s
+	$(BIN)/pytest tests/unit tests/architecture
+
+.PHONY: test-contract
+test-contract: install ## Each port's suite on its fake and on its real adapter
+	$(BIN)/pytest tests/contract
+
+.PHONY: test-integration
+test-integration: install ## Real Redis, Celery, HTTP and an AWS emulator on loopback
+	$(BIN)/pytest tests/integration
+
+.PHONY: test-e2e
+test-e2e: install ## From an SNS message to a prediction
+	$(BIN)/pytest tests/e2e
+
+.PHONY: test-deploy
+test-deploy: install ## Compose, Kubernetes, CDK and images agree with the code
+	$(BIN)/pytest tests/deploy
+
+.PHONY: doctest
+doctest: install ## The examples in the docstrings
+	$(BIN)/pytest --doctest-modules $(SOURCES)
+
+.PHONY: test
+test: install ## All tests, with the coverage that unit and contract tests must reach
+	$(BIN)/pytest --cov --cov-report= --doctest-modules $(SOURCES) tests/unit tests/architecture \
+		tests/contract
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='*/domain/*,*/strategies/*' --fail-under=100
+	$(BIN)/pytest tests/integration tests/e2e tests/deploy
+
+.PHONY: check
+check: lint types imports test ## Exactly what CI runs
+
+# --- running --------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: install ## The whole loop on this machine (KEEP=1 leaves it running, AWS=localstack)
+	$(BIN)/rondo-local demo $(if $(KEEP),--keep) $(if $(AWS),--aws $(AWS))
+
+.PHONY: bench-round
+bench-round: install ## Measure rounds
+	$(BIN)/python bench/round.py
+
+.PHONY: docs
+docs: install ## Write the generated pages of docs/ anew
+	$(BIN)/python docs/generate.py
+
+.PHONY: clean
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+		.ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""Serves promoted versions over several contracts from one core."""
+
+__all__: list[str] = []
