@@ -1,0 +1,153 @@
+"""The port of the objects (weights, manifests, specs, exports), and the names of all objects.
+
+Objects are never overwritten: a key either holds a digest or names one writer, and every write is create-once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rondo_core.errors import Conflict
+
+__all__ = [
+    "MIN_PART_BYTES",
+    "AlreadyExists",
+    "ModelStore",
+    "ObjectInfo",
+    "UploadLink",
+    "UploadLinks",
+    "export_key",
+    "holdout_key",
+    "manifest_key",
+    "partial_key",
+    "spec_key",
+    "update_key",
+    "weights_key",
+]
+
+MIN_PART_BYTES = 5 * 1024 * 1024
+"""Every part of an assembled object but the last has at least this many bytes (S3's rule)."""
+
+
+class AlreadyExists(Conflict):
+    """The key is taken. ``same`` says whether it holds exactly the bytes that were to be written."""
+
+    def __init__(self, key: str, *, same: bool) -> None:
+        super().__init__(f"object {key} exists already with {'the same' if same else 'OTHER'} content")
+        self.key = key
+        self.same = same
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What the store knows of an object.
+
+    Attributes:
+        size: bytes.
+        sha256: lower-case hex of the whole content, or None where the store does not know it (assembled objects).
+        version: the store's own id of these very bytes; reads can be pinned to it.
+    """
+
+    size: int
+    sha256: str | None
+    version: str
+
+
+class ModelStore(Protocol):
+    """The bucket. All methods block; all are safe to call twice."""
+
+    def put(self, key: str, data: bytes | memoryview) -> ObjectInfo:
+        """Create an object. Atomic: readers see nothing or all of it.
+
+        The same bytes at the same key again are a success (also after a lost answer); other bytes raise.
+
+        Raises:
+            AlreadyExists: the key holds other bytes (``same`` is False).
+            Unavailable: no answer.
+        """
+        ...
+
+    def get(self, key: str, *, start: int = 0, stop: int | None = None, version: str | None = None) -> bytes:
+        """Return bytes ``[start, stop)`` of an object (to its end when ``stop`` is None), owned by the caller.
+
+        Raises:
+            NotFound: no such object, or not that version.
+            Unavailable: no answer, or fewer bytes came than were announced.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None when there is none.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        ...
+
+    def assemble(self, key: str, head: bytes, parts: Sequence[str]) -> ObjectInfo:
+        """Create an object from ``head`` followed by existing objects, copied inside the store, in order.
+
+        Atomic and create-once. Each part but the last has at least ``MIN_PART_BYTES``; ``head`` is joined to the first.
+        The caller knows the digest of the result and names the key by it: an existing key of the right size is a success.
+
+        Raises:
+            NotFound: a part does not exist.
+            AlreadyExists: the key holds an object of another size.
+            Unavailable: no answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLink:
+    """A capability to create one object once: an HTTP PUT of exactly the promised bytes with exactly these headers."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class UploadLinks(Protocol):
+    """Makes links by which others reach the store; computes locally and never blocks."""
+
+    def for_upload(self, key: str, *, size: int, sha256: str, expires_seconds: int) -> UploadLink:
+        """Return a link bound to exact length, SHA-256 and create-once."""
+        ...
+
+    def for_download(self, key: str, *, expires_seconds: int) -> str:
+        """Return a URL that reads one object."""
+        ...
+
+
+def update_key(run_id: str, round_: int, attempt: int, client_id: str, sha256: str) -> str:
+    """Name a client's update; the digest is part of the name, so a new declaration is a new object."""
+    return f"updates/{run_id}/{round_:06d}/{attempt:02d}/{client_id}/{sha256}"
+
+
+def weights_key(sha256: str) -> str:
+    """Name a version's weights (a safetensors file) by its digest."""
+    return f"versions/{sha256}"
+
+
+def manifest_key(sha256: str) -> str:
+    """Name a manifest by its digest."""
+    return f"manifests/{sha256}"
+
+
+def partial_key(manifest: str, start: int, stop: int) -> str:
+    """Name the combined columns ``[start, stop)`` of a manifest."""
+    return f"partials/{manifest}/{start:012d}-{stop:012d}"
+
+
+def spec_key(sha256: str) -> str:
+    """Name a model spec by its digest."""
+    return f"specs/{sha256}"
+
+
+def holdout_key(sha256: str) -> str:
+    """Name a holdout set (safetensors with ``x`` and ``y``) by its digest."""
+    return f"holdouts/{sha256}"
+
+
+def export_key(weights: str, name: str) -> str:
+    """Name a file of a version's export; ``weights`` is the version's digest."""
+    return f"exports/{weights}/{name}"

@@ -1,0 +1,45 @@
+"""The transactional outbox: an event is a row of the commit that it tells of, until it is published.
+
+The service publishes right after the commit; ``relay``, called by its sweep, finds what a crash left behind.
+"""
+
+from collections.abc import Iterable
+
+from rondo_core.bus import Publish
+from rondo_core.events import Event, decode_event, encode_event
+from rondo_core.rows import OutboxRow, from_item, outbox_key, outbox_pk, to_item
+from rondo_core.run_store import MAX_CHANGES, Delete, Put, RunStore
+
+__all__ = ["outbox_put", "publish_now", "relay"]
+
+
+def outbox_put(event: Event, *, service: str) -> Put:
+    """Return the change that makes the event part of a commit; the same event again is the same row."""
+    body = encode_event(event, source=f"rondo/{service}")
+    return Put(outbox_key(service, event.event_id), to_item(OutboxRow(body=body)))
+
+
+def publish_now(events: Iterable[Event], *, service: str, store: RunStore, publish: Publish) -> None:
+    """Publish events whose commit succeeded, then drop their rows. Safe to call twice.
+
+    Raises:
+        Unavailable: not all were published; the rows stay for the relay.
+    """
+    batch = tuple(events)
+    if not batch:
+        return
+    publish(*batch)
+    for start in range(0, len(batch), MAX_CHANGES):
+        block = batch[start : start + MAX_CHANGES]
+        store.commit(*(Delete(outbox_key(service, event.event_id)) for event in block))
+
+
+def relay(*, service: str, store: RunStore, publish: Publish) -> int:
+    """Publish everything that the service's outbox still holds; return how many events that were.
+
+    Raises:
+        Unavailable: the bus or the store did not answer; what is left stays.
+    """
+    rows = [from_item(item, OutboxRow) for item in store.query(outbox_pk(service))]
+    publish_now([decode_event(row.body) for row in rows], service=service, store=store, publish=publish)
+    return len(rows)

@@ -1,0 +1,187 @@
+"""The port of the rows: one table, read by key or by prefix, changed only by conditional, atomic commits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from rondo_core.errors import Conflict
+
+__all__ = [
+    "MAX_CHANGES",
+    "Absent",
+    "AnyOf",
+    "Change",
+    "Check",
+    "CommitConflict",
+    "Condition",
+    "Delete",
+    "Equals",
+    "Item",
+    "Key",
+    "Lacks",
+    "OneOf",
+    "Present",
+    "Put",
+    "RunStore",
+    "Update",
+    "Value",
+]
+
+Value = str | int | float | bool | bytes | frozenset[str] | list[object] | dict[str, object]
+"""What a field may hold. None is not a value: a field that has none is left out. Sets are never empty."""
+
+Item = Mapping[str, Value]
+MAX_CHANGES = 100
+"""Changes in one commit, DynamoDB's limit for a transaction."""
+
+
+class Key(NamedTuple):
+    """Where a row is."""
+
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The row does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The row exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The row exists and its field has this value."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The row exists and its field has one of these values."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """The row has no such field (true too when there is no row)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of the conditions holds."""
+
+    conditions: tuple["Absent | Present | Equals | OneOf | Lacks", ...]
+
+
+Condition = Absent | Present | Equals | OneOf | Lacks | AnyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write the whole row, if all conditions hold."""
+
+    key: Key
+    item: Item
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change fields of a row, if all conditions hold; without a condition the row is made if it is not there.
+
+    Attributes:
+        assign: field -> new value.
+        add: field -> number to add (a missing field counts as 0), or strings to put into a set.
+        discard: field -> strings to take out of a set (an emptied set's field disappears).
+        remove: fields to drop.
+    """
+
+    key: Key
+    assign: Item = field(default_factory=dict)
+    add: Mapping[str, int | float | frozenset[str]] = field(default_factory=dict)
+    discard: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Change nothing, but let the commit fail unless all conditions hold."""
+
+    key: Key
+    when: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the row, if all conditions hold. A row that is not there is not an error."""
+
+    key: Key
+    when: tuple[Condition, ...] = ()
+
+
+Change = Put | Update | Check | Delete
+
+
+class CommitConflict(Conflict):
+    """A condition of a commit did not hold; nothing was written.
+
+    Attributes:
+        keys: the rows whose conditions failed (all of them, where the technology tells).
+    """
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        super().__init__("condition failed on " + ", ".join("/".join(key) for key in keys))
+        self.keys = tuple(keys)
+
+
+class RunStore(Protocol):
+    """The table. Items that come back carry their key as ``PK`` and ``SK`` and belong to the caller."""
+
+    def get(self, key: Key) -> Item | None:
+        """Return one row, or None. Blocks. Strongly consistent.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        ...
+
+    def query(self, pk: str, prefix: str = "") -> list[Item]:
+        """Return all rows of a partition whose sort key starts with ``prefix``, ascending by sort key.
+
+        Blocks; reads every page; strongly consistent per page, not a snapshot across pages.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        ...
+
+    def active(self, kind: str) -> list[Item]:
+        """Return all rows whose field ``active`` is ``kind``, in no promised order. Blocks.
+
+        Eventually consistent: a row may be missing or stale; read it by key before acting on it.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        ...
+
+    def commit(self, *changes: Change) -> None:
+        """Apply all changes or none. Blocks. Atomic; at most ``MAX_CHANGES``, no two of them on one row.
+
+        After ``Unavailable`` the outcome is unknown: read back what it would have written.
+
+        Raises:
+            CommitConflict: a condition did not hold (or, rarely, another commit was in the way); nothing was written.
+            Unavailable: no answer, or throttled.
+        """
+        ...

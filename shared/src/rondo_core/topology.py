@@ -1,0 +1,92 @@
+"""The one table of names: which queue hears which events, and what everything in the cloud is called.
+
+Bootstrap, the AWS deployment and the Kubernetes manifests read it. A *prefix* lets stacks share one account.
+"""
+
+from dataclasses import dataclass
+from importlib import resources
+
+from rondo_core import events
+from rondo_core.events import Event
+
+__all__ = ["INDEX", "MAX_RECEIVES", "QUEUES", "Names", "QueueSpec", "state_machine_definition"]
+
+INDEX = "active"
+"""The sparse index: hash key is the field of the same name, all fields projected."""
+
+MAX_RECEIVES = 5
+"""Deliveries of one message before SQS moves it to the dead-letter queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A service's queue.
+
+    Attributes:
+        service: whose queue it is.
+        receives: the event types that its filter lets through.
+        visibility_seconds: longer than the longest handling of one received batch, retries included.
+    """
+
+    service: str
+    receives: tuple[type[Event], ...]
+    visibility_seconds: int
+
+
+QUEUES = (
+    QueueSpec(
+        "dispatcher",
+        (
+            events.RunRequested,
+            events.RoundRequested,
+            events.UpdateAccepted,
+            events.UpdateRejected,
+            events.VersionCommitted,
+            events.VersionPromoted,
+            events.VersionHeld,
+        ),
+        visibility_seconds=30,
+    ),
+    QueueSpec("aggregator", (events.UpdateSubmitted, events.RoundSealed), visibility_seconds=30),
+    QueueSpec("evaluator", (events.EvaluationRequested,), visibility_seconds=600),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What things are called under a prefix."""
+
+    prefix: str = "rondo"
+
+    @property
+    def topic(self) -> str:
+        """The one SNS topic."""
+        return f"{self.prefix}-events"
+
+    @property
+    def table(self) -> str:
+        """The one DynamoDB table."""
+        return f"{self.prefix}-table"
+
+    @property
+    def bucket(self) -> str:
+        """The one S3 bucket, versioned."""
+        return f"{self.prefix}-models"
+
+    @property
+    def state_machine(self) -> str:
+        """The Step Functions state machine of a run."""
+        return f"{self.prefix}-run"
+
+    def queue(self, service: str) -> str:
+        """A service's SQS queue."""
+        return f"{self.prefix}-{service}"
+
+    def dead_letters(self, service: str) -> str:
+        """The dead-letter queue of a service's queue."""
+        return f"{self.prefix}-{service}-dead-letters"
+
+
+def state_machine_definition() -> str:
+    """Return the ASL document with ``${TopicArn}`` where the topic's ARN belongs."""
+    return resources.files("rondo_core").joinpath("run.asl.json").read_text("utf-8")
