@@ -15,8 +15,8 @@ class Publish(Protocol):
     def __call__(self, *events: Event) -> None:
         """Publish events, in batches where the technology can.
 
-        Blocks until all are accepted. Not atomic: some may be out when it raises. Safe to call twice: receivers
-        compare the deterministic ``event_id`` or the row. Order is not kept.
+        Blocks until all are accepted. Not atomic: some may be out when it raises. Safe to call
+        twice: receivers compare the deterministic ``event_id`` or the row. Order is not kept.
 
         Raises:
             Unavailable: at least one event was not accepted; publish them all again.
@@ -40,10 +40,15 @@ class Delivery:
 
 
 class EventSource(Protocol):
-    """One service's queue. A message that is not acknowledged comes again after the visibility timeout."""
+    """One service's queue.
+
+    A message that is not acknowledged comes again after the visibility timeout.
+    """
 
     def receive(self, *, wait_seconds: float) -> Sequence[Delivery]:
-        """Return up to ten messages, or none after ``wait_seconds``. Blocks. The order is not promised.
+        """Return up to ten messages, or none after ``wait_seconds``.
+
+        Blocks. The order is not promised.
 
         Raises:
             Unavailable: the queue did not answer.
@@ -51,7 +56,9 @@ class EventSource(Protocol):
         ...
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Remove messages for good, in one call where possible. An old receipt is not an error. Safe to call twice.
+        """Remove messages for good, in one call where possible.
+
+        An old receipt is not an error. Safe to call twice.
 
         Raises:
             Unavailable: the queue did not answer; the messages may come again.
@@ -59,9 +66,10 @@ class EventSource(Protocol):
         ...
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        """Move a message that can never be handled to the dead-letter queue, with the reason beside it.
+        """Move a message that can never be handled to the dead letters, with the reason.
 
-        Not atomic: written there first, then removed here, so that a crash between leaves it in both.
+        Not atomic: written there first, then removed here, so that a crash between leaves it in
+        both.
 
         Raises:
             Unavailable: the queue did not answer; the message stays.

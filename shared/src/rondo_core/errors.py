@@ -11,7 +11,7 @@ RondoError
 │   ├── EmptyRound       nothing to combine, or a total weight that is not positive
 │   └── SettingsInvalid  environment variables that are missing or wrong
 ├── NotFound         the thing named does not exist (404)
-├── Conflict         already written with other content, or a condition failed: read back and compare (409)
+├── Conflict         already written with other content: read back and compare (409)
 └── Unavailable      try again later with backoff (503)
 """
 

@@ -28,7 +28,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         base: SHA-256 of the base version's weights.
         layout: SHA-256 of the safetensors header that all files of the run share.
         updates: sorted by client id; sums run in this order.
-        optimizer_state: SHA-256 of the server optimizer's state before the round, where the strategy keeps one.
+        optimizer_state: SHA-256 of the server optimizer's state before the round, where the
+            strategy keeps one.
         noise_seed: reference of the seed drawn at the seal, where noise is added.
     """
 

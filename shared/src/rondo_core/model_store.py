@@ -1,6 +1,7 @@
 """The port of the objects (weights, manifests, specs, exports), and the names of all objects.
 
-Objects are never overwritten: a key either holds a digest or names one writer, and every write is create-once.
+Objects are never overwritten: a key either holds a digest or names one writer, and every write is
+create-once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,15 @@ MIN_PART_BYTES = 5 * 1024 * 1024
 
 
 class AlreadyExists(Conflict):
-    """The key is taken. ``same`` says whether it holds exactly the bytes that were to be written."""
+    """The key is taken.
+
+    ``same`` says whether it holds exactly the bytes that were to be written.
+    """
 
     def __init__(self, key: str, *, same: bool) -> None:
-        super().__init__(f"object {key} exists already with {'the same' if same else 'OTHER'} content")
+        super().__init__(
+            f"object {key} exists already with {'the same' if same else 'OTHER'} content"
+        )
         self.key = key
         self.same = same
 
@@ -44,7 +50,8 @@ class ObjectInfo:
 
     Attributes:
         size: bytes.
-        sha256: lower-case hex of the whole content, or None where the store does not know it (assembled objects).
+        sha256: lower-case hex of the whole content, or None where the store does not know it
+            (assembled objects).
         version: the store's own id of these very bytes; reads can be pinned to it.
     """
 
@@ -59,7 +66,8 @@ class ModelStore(Protocol):
     def put(self, key: str, data: bytes | memoryview) -> ObjectInfo:
         """Create an object. Atomic: readers see nothing or all of it.
 
-        The same bytes at the same key again are a success (also after a lost answer); other bytes raise.
+        The same bytes at the same key again are a success (also after a lost answer); other bytes
+        raise.
 
         Raises:
             AlreadyExists: the key holds other bytes (``same`` is False).
@@ -67,8 +75,10 @@ class ModelStore(Protocol):
         """
         ...
 
-    def get(self, key: str, *, start: int = 0, stop: int | None = None, version: str | None = None) -> bytes:
-        """Return bytes ``[start, stop)`` of an object (to its end when ``stop`` is None), owned by the caller.
+    def get(
+        self, key: str, *, start: int = 0, stop: int | None = None, version: str | None = None
+    ) -> bytes:
+        """Return bytes ``[start, stop)`` of an object (to its end when ``stop`` is None).
 
         Raises:
             NotFound: no such object, or not that version.
@@ -85,10 +95,11 @@ class ModelStore(Protocol):
         ...
 
     def assemble(self, key: str, head: bytes, parts: Sequence[str]) -> ObjectInfo:
-        """Create an object from ``head`` followed by existing objects, copied inside the store, in order.
+        """Create an object from ``head`` and then existing objects, copied inside the store.
 
-        Atomic and create-once. Each part but the last has at least ``MIN_PART_BYTES``; ``head`` is joined to the first.
-        The caller knows the digest of the result and names the key by it: an existing key of the right size is a success.
+        Atomic and create-once. Each part but the last has at least ``MIN_PART_BYTES``; ``head`` is
+        joined to the first. The caller knows the digest of the result and names the key by it: an
+        existing key of the right size is a success.
 
         Raises:
             NotFound: a part does not exist.
@@ -100,7 +111,7 @@ class ModelStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UploadLink:
-    """A capability to create one object once: an HTTP PUT of exactly the promised bytes with exactly these headers."""
+    """A capability to create one object once: an HTTP PUT of the promised bytes and headers."""
 
     url: str
     headers: Mapping[str, str]
@@ -119,7 +130,10 @@ class UploadLinks(Protocol):
 
 
 def update_key(run_id: str, round_: int, attempt: int, client_id: str, sha256: str) -> str:
-    """Name a client's update; the digest is part of the name, so a new declaration is a new object."""
+    """Name a client's update.
+
+    The digest is part of the name, so a new declaration is a new object.
+    """
     return f"updates/{run_id}/{round_:06d}/{attempt:02d}/{client_id}/{sha256}"
 
 

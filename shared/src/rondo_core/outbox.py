@@ -1,6 +1,7 @@
-"""The transactional outbox: an event is a row of the commit that it tells of, until it is published.
+"""The transactional outbox: an event is a row of its commit until it is published.
 
-The service publishes right after the commit; ``relay``, called by its sweep, finds what a crash left behind.
+The service publishes right after the commit; ``relay``, called by its sweep, finds what a crash
+left behind.
 """
 
 from collections.abc import Iterable
@@ -14,12 +15,17 @@ __all__ = ["outbox_put", "publish_now", "relay"]
 
 
 def outbox_put(event: Event, *, service: str) -> Put:
-    """Return the change that makes the event part of a commit; the same event again is the same row."""
+    """Return the change that makes the event part of a commit.
+
+    The same event again is the same row.
+    """
     body = encode_event(event, source=f"rondo/{service}")
     return Put(outbox_key(service, event.event_id), to_item(OutboxRow(body=body)))
 
 
-def publish_now(events: Iterable[Event], *, service: str, store: RunStore, publish: Publish) -> None:
+def publish_now(
+    events: Iterable[Event], *, service: str, store: RunStore, publish: Publish
+) -> None:
     """Publish events whose commit succeeded, then drop their rows. Safe to call twice.
 
     Raises:
@@ -41,5 +47,7 @@ def relay(*, service: str, store: RunStore, publish: Publish) -> int:
         Unavailable: the bus or the store did not answer; what is left stays.
     """
     rows = [from_item(item, OutboxRow) for item in store.query(outbox_pk(service))]
-    publish_now([decode_event(row.body) for row in rows], service=service, store=store, publish=publish)
+    publish_now(
+        [decode_event(row.body) for row in rows], service=service, store=store, publish=publish
+    )
     return len(rows)

@@ -97,7 +97,10 @@ class HeadRow(_Row, frozen=True, kw_only=True):
 
 
 class RoundRow(_Row, frozen=True, kw_only=True):
-    """``RUN#id / ROUND#r#a``: one attempt of a round. ``active`` is there until nothing is left to do for it."""
+    """``RUN#id / ROUND#r#a``: one attempt of a round.
+
+    ``active`` is there until nothing is left to do for it.
+    """
 
     run_id: str
     model: str
@@ -115,7 +118,10 @@ class RoundRow(_Row, frozen=True, kw_only=True):
     epoch: int = 0
     owner: str | None = None
     lease: int = 0
-    """A counter that the owner moves while it works; unchanged for the lease time means that the owner is gone."""
+    """A counter that the owner moves while it works.
+
+    Unchanged for the lease time means that the owner is gone.
+    """
     clients: tuple[str, ...] = ()
     manifest: str | None = None
     result: str | None = None
@@ -130,7 +136,7 @@ class RoundRow(_Row, frozen=True, kw_only=True):
 
 
 class GateRow(_Row, frozen=True, kw_only=True):
-    """``…#GATE#k``: counts the accepted updates of the clients whose hash is k, while it is OPEN."""
+    """``…#GATE#k``: counts accepted updates of the clients whose hash is k, while it is OPEN."""
 
     state: GateState
     n: int = 0
@@ -153,7 +159,10 @@ class UpdateRow(_Row, frozen=True, kw_only=True):
     size: int
     examples: int
     metrics: dict[str, float] = {}
-    """What the client measured on the base version with its own held-out part; ``examples`` is that part's size."""
+    """What the client measured on the base version with its own held-out part.
+
+    ``examples`` is that part's size.
+    """
     key: str
     object_version: str | None = None
     code: str | None = None
@@ -176,7 +185,7 @@ class VersionRow(_Row, frozen=True, kw_only=True):
     examples: int = 0
     optimizer_state: str | None = None
     metrics: dict[str, float] = {}
-    """What the round's clients measured on the PARENT version, combined by examples (the run's curve)."""
+    """What the clients measured on the PARENT version, combined by examples (the run's curve)."""
     committed_at: datetime
 
 
@@ -197,7 +206,10 @@ class SpecRow(_Row, frozen=True, kw_only=True):
 
 
 class AliasRow(_Row, frozen=True, kw_only=True):
-    """``MODEL#name / ALIAS#label``: what inference serves under a label; ``active`` lists all aliases."""
+    """``MODEL#name / ALIAS#label``: what inference serves under a label.
+
+    ``active`` lists all aliases.
+    """
 
     model: str
     label: str
@@ -216,7 +228,10 @@ class AliasRow(_Row, frozen=True, kw_only=True):
 
 
 class InviteRow(_Row, frozen=True, kw_only=True):
-    """``MODEL#name / INVITE#hash``: permission to enrol clients for a model; the code itself is not stored."""
+    """``MODEL#name / INVITE#hash``: permission to enrol clients for a model.
+
+    The code itself is not stored.
+    """
 
     model: str
     uses_left: int
@@ -254,7 +269,7 @@ OPERATOR_KEY = Key("OPERATOR", "TOKEN")
 
 
 def to_item(row: _Row) -> Item:
-    """Return the row's fields as an item: what is None or empty is left out, times become RFC 3339 text.
+    """Return the row's fields as an item; what is None or empty is left out, times are RFC 3339.
 
     >>> to_item(GateRow(state="OPEN"))
     {'state': 'OPEN', 'n': 0}
@@ -280,7 +295,9 @@ def from_item(item: Mapping[str, Value], kind: type[Row]) -> Row:
     try:
         return msgspec.convert(item, type=kind)
     except msgspec.ValidationError as exc:
-        raise Invalid(f"row {item.get('PK')}/{item.get('SK')} is not a {kind.__name__}: {exc}") from exc
+        raise Invalid(
+            f"row {item.get('PK')!r} {item.get('SK')!r} is not a {kind.__name__}: {exc}"
+        ) from exc
 
 
 def run_pk(run_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The port of the rows: one table, read by key or by prefix, changed only by conditional, atomic commits."""
+"""The port of the rows: one table, read by key or by prefix, changed by conditional commits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,10 @@ __all__ = [
 ]
 
 Value = str | int | float | bool | bytes | frozenset[str] | list[object] | dict[str, object]
-"""What a field may hold. None is not a value: a field that has none is left out. Sets are never empty."""
+"""What a field may hold.
+
+None is not a value: a field that has none is left out. Sets are never empty.
+"""
 
 Item = Mapping[str, Value]
 MAX_CHANGES = 100
@@ -96,7 +99,9 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Change fields of a row, if all conditions hold; without a condition the row is made if it is not there.
+    """Change fields of a row, if all conditions hold.
+
+    Without a condition the row is made if it is not there.
 
     Attributes:
         assign: field -> new value.
@@ -145,7 +150,10 @@ class CommitConflict(Conflict):
 
 
 class RunStore(Protocol):
-    """The table. Items that come back carry their key as ``PK`` and ``SK`` and belong to the caller."""
+    """The table.
+
+    Items that come back carry their key as ``PK`` and ``SK`` and belong to the caller.
+    """
 
     def get(self, key: Key) -> Item | None:
         """Return one row, or None. Blocks. Strongly consistent.
@@ -156,7 +164,7 @@ class RunStore(Protocol):
         ...
 
     def query(self, pk: str, prefix: str = "") -> list[Item]:
-        """Return all rows of a partition whose sort key starts with ``prefix``, ascending by sort key.
+        """Return all rows of a partition whose sort key starts with ``prefix``, in its order.
 
         Blocks; reads every page; strongly consistent per page, not a snapshot across pages.
 
@@ -176,12 +184,15 @@ class RunStore(Protocol):
         ...
 
     def commit(self, *changes: Change) -> None:
-        """Apply all changes or none. Blocks. Atomic; at most ``MAX_CHANGES``, no two of them on one row.
+        """Apply all changes or none.
+
+        Blocks. Atomic; at most ``MAX_CHANGES``, no two of them on one row.
 
         After ``Unavailable`` the outcome is unknown: read back what it would have written.
 
         Raises:
-            CommitConflict: a condition did not hold (or, rarely, another commit was in the way); nothing was written.
+            CommitConflict: a condition did not hold (or, rarely, another commit was in the
+                way); nothing was written.
             Unavailable: no answer, or throttled.
         """
         ...

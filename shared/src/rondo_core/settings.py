@@ -1,4 +1,7 @@
-"""Read a frozen settings dataclass from the environment; all faults at once, each naming its variable."""
+"""Read a frozen settings dataclass from the environment.
+
+All faults at once, each naming its variable.
+"""
 
 import dataclasses
 import types
@@ -49,7 +52,8 @@ class ServiceSettings(AwsSettings):
     """What every worker process needs.
 
     Attributes:
-        health_host: address that ``/healthz``, ``/readyz`` and ``/metrics`` listen on; containers set 0.0.0.0.
+        health_host: address that ``/healthz``, ``/readyz`` and ``/metrics`` listen on;
+            containers set 0.0.0.0.
         health_port: its port.
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
@@ -66,7 +70,13 @@ def _flag(text: str) -> bool:
         raise ValueError("is none of 1, true, 0, false") from None
 
 
-_PARSERS: dict[Any, Callable[[str], Any]] = {str: str, int: int, float: float, bool: _flag, Secret: Secret}
+_PARSERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: _flag,
+    Secret: Secret,
+}
 
 
 def _plain(kind: Any) -> Any:  # noqa: ANN401  (a type form has no better type)
@@ -77,10 +87,13 @@ def _plain(kind: Any) -> Any:  # noqa: ANN401  (a type form has no better type)
 
 
 def read_settings(kind: type[Settings], environ: Mapping[str, str]) -> Settings:
-    """Build ``kind`` from variables named like its fields in capitals; a field without default is required.
+    """Build ``kind`` from variables named like its fields in capitals.
+
+    A field without default is required.
 
     Args:
-        kind: a frozen dataclass whose fields are str, int, float, bool, ``Secret``, or one of these or None.
+        kind: a frozen dataclass whose fields are str, int, float, bool, ``Secret``, or one of
+            these or None.
         environ: the variables, for example ``os.environ``; an empty value counts as absent.
 
     Raises:
@@ -96,7 +109,10 @@ def read_settings(kind: type[Settings], environ: Mapping[str, str]) -> Settings:
         variable = field.name.upper()
         text = environ.get(variable, "")
         if not text:
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            if (
+                field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING
+            ):
                 faults.append(f"{variable} is missing")
             continue
         wanted = _plain(kinds[field.name])

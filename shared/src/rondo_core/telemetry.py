@@ -11,7 +11,14 @@ from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-__all__ = ["CounterName", "GaugeName", "JsonFormatter", "Metrics", "SecondsName", "configure_logging"]
+__all__ = [
+    "CounterName",
+    "GaugeName",
+    "JsonFormatter",
+    "Metrics",
+    "SecondsName",
+    "configure_logging",
+]
 
 CounterName = Literal[
     "rondo_events_handled_total",
@@ -42,7 +49,10 @@ SecondsName = Literal[
     "rondo_http_seconds",
 ]
 GaugeName = Literal["rondo_active_rounds", "rondo_waiting_clients", "rondo_served_version"]
-"""Names as Prometheus wants them: base units, ``_total`` for counters. Labels are ``kind`` and ``outcome`` throughout."""
+"""Names as Prometheus wants them: base units, ``_total`` for counters.
+
+Labels are ``kind`` and ``outcome`` throughout.
+"""
 
 LABELS = ("kind", "outcome")
 
@@ -53,20 +63,27 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._counters = {
-            name: Counter(name, name.replace("_", " "), LABELS, registry=self.registry) for name in get_args(CounterName)
+            name: Counter(name, name.replace("_", " "), LABELS, registry=self.registry)
+            for name in get_args(CounterName)
         }
         self._seconds = {
-            name: Histogram(name, name.replace("_", " "), LABELS, registry=self.registry) for name in get_args(SecondsName)
+            name: Histogram(name, name.replace("_", " "), LABELS, registry=self.registry)
+            for name in get_args(SecondsName)
         }
         self._gauges = {
-            name: Gauge(name, name.replace("_", " "), ("kind",), registry=self.registry) for name in get_args(GaugeName)
+            name: Gauge(name, name.replace("_", " "), ("kind",), registry=self.registry)
+            for name in get_args(GaugeName)
         }
 
-    def count(self, name: CounterName, *, kind: str = "", outcome: str = "ok", amount: int = 1) -> None:
+    def count(
+        self, name: CounterName, *, kind: str = "", outcome: str = "ok", amount: int = 1
+    ) -> None:
         """Add to a counter."""
         self._counters[name].labels(kind, outcome).inc(amount)
 
-    def observe(self, name: SecondsName, seconds: float, *, kind: str = "", outcome: str = "ok") -> None:
+    def observe(
+        self, name: SecondsName, seconds: float, *, kind: str = "", outcome: str = "ok"
+    ) -> None:
         """Record a duration in seconds."""
         self._seconds[name].labels(kind, outcome).observe(seconds)
 
@@ -96,6 +113,7 @@ class JsonFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

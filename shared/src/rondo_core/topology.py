@@ -1,6 +1,7 @@
-"""The one table of names: which queue hears which events, and what everything in the cloud is called.
+"""The one table of names: which queue hears which events, and what everything is called.
 
-Bootstrap, the AWS deployment and the Kubernetes manifests read it. A *prefix* lets stacks share one account.
+Bootstrap, the AWS deployment and the Kubernetes manifests read it. A *prefix* lets stacks share one
+account.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ class QueueSpec:
     Attributes:
         service: whose queue it is.
         receives: the event types that its filter lets through.
-        visibility_seconds: longer than the longest handling of one received batch, retries included.
+        visibility_seconds: longer than the longest handling of one received batch, retries
+            included.
     """
 
     service: str

@@ -1,8 +1,9 @@
 """The bodies of the gateway's HTTP API, shared by the gateway and the SDK.
 
-Clients sign each request: ``Authorization: Bearer <JWT>`` with ``alg`` EdDSA and the claims ``sub`` (client id), ``model``,
-``aud`` = ``AUDIENCE``, ``iat``, ``exp`` (at most ``MAX_TOKEN_SECONDS`` later) and ``jti``. Operators send their bearer token.
-Errors are ``Problem`` with the HTTP status of the error's family.
+Clients sign each request: ``Authorization: Bearer <JWT>`` with ``alg`` EdDSA and the claims ``sub``
+(client id), ``model``, ``aud`` = ``AUDIENCE``, ``iat``, ``exp`` (at most ``MAX_TOKEN_SECONDS``
+later) and ``jti``. Operators send their bearer token. Errors are ``Problem`` with the HTTP status
+of the error's family.
 """
 
 from datetime import datetime
@@ -52,7 +53,8 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
 class Problem(_Body, frozen=True, kw_only=True):
     """Every error's body.
 
-    ``code`` is stable; ``message`` names the value and the rule; ``correlation_id`` finds the log line.
+    ``code`` is stable; ``message`` names the value and the rule; ``correlation_id`` finds the log
+    line.
     """
 
     code: str
@@ -68,13 +70,16 @@ class FileClaim(_Body, frozen=True, kw_only=True):
 
 
 class Upload(_Body, frozen=True, kw_only=True):
-    """PUT the file to ``url`` with exactly ``headers``; None in its place means that the store has it already."""
+    """PUT the file to ``url`` with exactly ``headers``.
+
+    None in its place means that the store has it already.
+    """
 
     url: str
     headers: dict[str, str]
 
 
-# --- operators -------------------------------------------------------------------------------------------------------
+# --- operators ------------------------------------------------------------------------------------
 
 
 class SpecRegistration(_Body, frozen=True, kw_only=True):
@@ -113,13 +118,16 @@ class Invites(_Body, frozen=True, kw_only=True):
 
 
 class RunStarted(_Body, frozen=True, kw_only=True):
-    """Answer (202) of ``POST /v1/runs``, whose body is ``RunRequested``'s data plus an optional ``run_id``."""
+    """Answer (202) of ``POST /v1/runs``, whose body is ``RunRequested``'s data."""
 
     run_id: str
 
 
 class RoundView(_Body, frozen=True, kw_only=True):
-    """One attempt of a round. ``updates`` counts the update rows by state; ``rejections`` is client -> reason."""
+    """One attempt of a round.
+
+    ``updates`` counts the update rows by state; ``rejections`` is client -> reason.
+    """
 
     round: int
     attempt: int
@@ -145,7 +153,10 @@ class VersionView(_Body, frozen=True, kw_only=True):
 
 
 class RunView(_Body, frozen=True, kw_only=True):
-    """``GET /v1/runs/{run_id}``; ``GET /v1/runs`` gives a list of these without rounds and versions."""
+    """``GET /v1/runs/{run_id}``.
+
+    ``GET /v1/runs`` gives a list of these without rounds and versions.
+    """
 
     run_id: str
     model: str
@@ -177,11 +188,14 @@ class ModelView(_Body, frozen=True, kw_only=True):
     promoted_at: datetime | None = None
 
 
-# --- clients ---------------------------------------------------------------------------------------------------------
+# --- clients --------------------------------------------------------------------------------------
 
 
 class Enrolment(_Body, frozen=True, kw_only=True):
-    """``POST /v1/enrolments``: the one call without a token. The same key again gets the same answer."""
+    """``POST /v1/enrolments``: the one call without a token.
+
+    The same key again gets the same answer.
+    """
 
     invite: Annotated[str, Meta(min_length=8, max_length=256)]
     """``MODEL.secret``: the model's name is the part before the last dot."""
@@ -191,14 +205,17 @@ class Enrolment(_Body, frozen=True, kw_only=True):
 
 
 class Enrolled(_Body, frozen=True, kw_only=True):
-    """Answer: who the client is from now on (name, dash, first 8 hex digits of the key's SHA-256)."""
+    """Answer: who the client is (name, dash, first 8 hex digits of the key's SHA-256)."""
 
     client_id: str
     model: str
 
 
 class BaseVersion(_Body, frozen=True, kw_only=True):
-    """The version that a round starts from; its file begins with the header that the update must begin with."""
+    """The version that a round starts from.
+
+    Its file begins with the header that the update must begin with.
+    """
 
     version: int
     sha256: str
@@ -221,13 +238,14 @@ class Assignment(_Body, frozen=True, kw_only=True):
     training: dict[str, Scalar] = {}
     deadline_at: datetime
     metrics: dict[str, float] = {}
-    """The newest point of the run's curve: what the clients measured, in the round before, on its base version."""
+    """The run's newest point: what the clients measured, a round before, on its base version."""
 
 
 class Work(_Body, frozen=True, kw_only=True):
     """Answer of ``GET /v1/work?wait=SECONDS[&done=RUN/ROUND/ATTEMPT][&run=RUN]``, a long poll.
 
-    It returns early with an assignment other than ``done``, or with ``run_state`` when the run named by ``run`` is over.
+    It returns early with an assignment other than ``done``, or with ``run_state`` when the run
+    named by ``run`` is over.
     """
 
     assignment: Assignment | None = None
@@ -236,7 +254,7 @@ class Work(_Body, frozen=True, kw_only=True):
 
 
 class Declaration(_Body, frozen=True, kw_only=True):
-    """``PUT /v1/runs/{run}/rounds/{round}/attempts/{attempt}/update``: what the client is going to upload."""
+    """``PUT /v1/runs/{run}/rounds/{round}/attempts/{attempt}/update``: what is to be uploaded."""
 
     sha256: Sha256
     size: Size
@@ -258,9 +276,12 @@ class Report(_Body, frozen=True, kw_only=True):
 
 
 class Receipt(_Body, frozen=True, kw_only=True):
-    """How an update stands; answer of declare, report (202) and ``GET …/update?wait=SECONDS`` (until it is judged).
+    """How an update stands.
 
-    ``code`` and ``reason`` say why it was rejected. A late declaration or report is answered 409 with the code ``late``.
+    Answer of declare, report (202) and ``GET …/update?wait=SECONDS`` (until it is judged).
+
+    ``code`` and ``reason`` say why it was rejected. A late declaration or report is answered 409
+    with the code ``late``.
     """
 
     client_id: str

@@ -7,14 +7,19 @@ from rondo_core.events import RunProgress
 __all__ = ["ROUND_ABORTED", "Workflow"]
 
 ROUND_ABORTED = "RoundAborted"
-"""The error name by which the state machine knows that the attempt ended and the next may be asked for."""
+"""The error by which the state machine knows that the attempt ended and may ask for the next."""
 
 
 class Workflow(Protocol):
-    """Step Functions, seen from a service. Trust the row, never the answer of ``succeed`` and ``fail``."""
+    """Step Functions, seen from a service.
+
+    Trust the row, never the answer of ``succeed`` and ``fail``.
+    """
 
     def start(self, progress: RunProgress) -> None:
-        """Start the run's execution, named by the run id. Blocks. Calling it again with the same input changes nothing.
+        """Start the run's execution, named by the run id.
+
+        Blocks. Calling it again with the same input changes nothing.
 
         Raises:
             Conflict: an execution of that name exists with another input.
@@ -23,7 +28,9 @@ class Workflow(Protocol):
         ...
 
     def succeed(self, token: str, output: dict[str, object]) -> None:
-        """Answer a task token. A token that is unknown, old or already answered is not an error. Safe to call twice.
+        """Answer a task token.
+
+        A token that is unknown, old or already answered is not an error. Safe to call twice.
 
         Raises:
             Unavailable: no answer; call again.
@@ -31,5 +38,8 @@ class Workflow(Protocol):
         ...
 
     def fail(self, token: str, *, error: str, cause: str) -> None:
-        """Answer a task token with an error name that the state machine can catch. Otherwise as ``succeed``."""
+        """Answer a task token with an error name that the state machine can catch.
+
+        Otherwise as ``succeed``.
+        """
         ...

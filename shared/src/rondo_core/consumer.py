@@ -1,0 +1,120 @@
+"""From messages to handlers: what is acknowledged, what comes again, what is dead-lettered."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rondo_core.bus import Delivery, EventSource
+from rondo_core.errors import Conflict, EventInvalid, Invalid, NotFound, Unavailable
+from rondo_core.events import Event, decode_event
+from rondo_core.telemetry import Metrics
+
+__all__ = ["WAIT_SECONDS", "BatchHandler", "consume_once"]
+
+log = logging.getLogger(__name__)
+
+BatchHandler = Callable[[Sequence[Any]], None]
+"""Handles all events of one type that were received together; may run twice for the same event."""
+
+WAIT_SECONDS = 5.0
+"""How long an empty receive waits, and so how long a worker may take to notice SIGTERM."""
+
+
+def consume_once(
+    source: EventSource,
+    handlers: Mapping[type[Event], BatchHandler],
+    metrics: Metrics,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+) -> int:
+    """Receive one batch and handle it, type by type; return how many messages came.
+
+    A message is acknowledged when its handler returned. ``Invalid`` moves it to the dead letters
+    with the reason; any other error leaves it in the queue, to come again after the visibility
+    timeout.
+    """
+    deliveries = source.receive(wait_seconds=wait_seconds)
+    batches: dict[type[Event], list[tuple[Delivery, Event]]] = defaultdict(list)
+    for delivery in deliveries:
+        try:
+            event = _event_for(delivery, handlers)
+        except EventInvalid as exc:
+            _dead_letter(source, delivery, exc, metrics)
+        else:
+            batches[type(event)].append((delivery, event))
+    for kind, batch in batches.items():
+        _handle(source, handlers[kind], batch, metrics)
+    return len(deliveries)
+
+
+def _event_for(delivery: Delivery, handlers: Mapping[type[Event], BatchHandler]) -> Event:
+    event = decode_event(delivery.body)
+    if type(event) not in handlers:
+        raise EventInvalid(f"{type(event).__name__} is not for this queue")
+    return event
+
+
+def _handle(
+    source: EventSource,
+    handler: BatchHandler,
+    batch: Sequence[tuple[Delivery, Event]],
+    metrics: Metrics,
+) -> None:
+    kind, start = type(batch[0][1]).__name__, time.perf_counter()
+    try:
+        handler([event for _, event in batch])
+    except (Invalid, NotFound) as exc:
+        if len(batch) == 1:
+            _dead_letter(source, batch[0][0], exc, metrics)
+        else:  # one of them is bad: find out which
+            for one in batch:
+                _handle(source, handler, [one], metrics)
+        return
+    except (Unavailable, Conflict) as exc:
+        _note(batch, metrics, start, outcome="retry", error=str(exc))
+        return
+    except Exception as exc:  # the outermost loop: counted, and the message comes again
+        log.exception("handler failed")
+        _note(batch, metrics, start, outcome="error", error=repr(exc))
+        return
+    source.acknowledge([delivery for delivery, _ in batch])
+    _note(batch, metrics, start, outcome="ok")
+    metrics.observe("rondo_event_seconds", time.perf_counter() - start, kind=kind)
+
+
+def _note(
+    batch: Sequence[tuple[Delivery, Event]],
+    metrics: Metrics,
+    start: float,
+    *,
+    outcome: str,
+    error: str | None = None,
+) -> None:
+    seconds = round(time.perf_counter() - start, 6)
+    for delivery, event in batch:
+        metrics.count("rondo_events_handled_total", kind=type(event).__name__, outcome=outcome)
+        fields: dict[str, object] = {
+            "event": type(event).__name__,
+            "event_id": event.event_id,
+            "run_id": event.run_id,
+            "round": getattr(event, "round", None),
+            "outcome": outcome,
+            "seconds": seconds,
+            "receives": delivery.receives,
+        }
+        log.log(
+            logging.INFO if error is None else logging.WARNING,
+            "event handled",
+            extra=fields | ({"error": error} if error else {}),
+        )
+
+
+def _dead_letter(source: EventSource, delivery: Delivery, exc: Exception, metrics: Metrics) -> None:
+    source.dead_letter(delivery, reason=str(exc))
+    metrics.count("rondo_events_dead_lettered_total")
+    log.error(
+        "event dead-lettered",
+        extra={"outcome": "dead-letter", "error": str(exc), "receives": delivery.receives},
+    )
