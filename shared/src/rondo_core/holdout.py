@@ -84,7 +84,7 @@ def decode_holdout(data: bytes) -> tuple[Array, Array]:
     start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
     if start > min(LENGTH_BYTES + MAX_HEADER_BYTES, len(data)):
         raise HeaderInvalid(
-            f"the header ends at {start}, over {MAX_HEADER_BYTES} or over the {len(data)} bytes here"
+            f"the header ends at {start}: over {MAX_HEADER_BYTES} or the {len(data)} bytes here"
         )
     try:
         header = msgspec.json.decode(data[LENGTH_BYTES:start], type=_Header)
