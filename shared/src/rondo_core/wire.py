@@ -4,6 +4,9 @@ Clients sign each request: ``Authorization: Bearer <JWT>`` with ``alg`` EdDSA an
 (client id), ``model``, ``aud`` = ``AUDIENCE``, ``iat``, ``exp`` (at most ``MAX_TOKEN_SECONDS``
 later) and ``jti``. Operators send their bearer token. Errors are ``Problem`` with the HTTP status
 of the error's family.
+
+``GET /v1/models/{model}/specs/{spec}`` has no struct: it answers the model spec's canonical JSON
+(`rondo_core.model_spec`) to operators and to the model's own clients, whose trainers are built from it.
 """
 
 from datetime import datetime
