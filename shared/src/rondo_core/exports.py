@@ -17,8 +17,6 @@ from rondo_core.model_store import export_key
 
 __all__ = [
     "GOLDEN_FILE",
-    "GOLDEN_INPUTS",
-    "GOLDEN_OUTPUTS",
     "INDEX_FILE",
     "ONNX_FILE",
     "ExportFile",
@@ -36,10 +34,8 @@ __all__ = [
 INDEX_FILE = "export.json"
 ONNX_FILE = "model.onnx"
 GOLDEN_FILE = "golden.safetensors"
-GOLDEN_INPUTS = "inputs"
-"""Tensor of the golden file: float32 (n, *input shape), n >= 1, as the model takes them."""
-GOLDEN_OUTPUTS = "outputs"
-"""Tensor of the golden file: float32 (n, outputs), what Keras answered."""
+"""Written by `rondo_core.holdout.encode_holdout`: ``x`` is float32 (n, *input shape), as the model
+takes it, ``y`` float32 (n, outputs), what Keras answered; n >= 1."""
 
 FileName = Annotated[
     str,
