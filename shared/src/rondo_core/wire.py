@@ -6,7 +6,8 @@ later) and ``jti``. Operators send their bearer token. Errors are ``Problem`` wi
 of the error's family.
 
 ``GET /v1/models/{model}/specs/{spec}`` has no struct: it answers the model spec's canonical JSON
-(`rondo_core.model_spec`) to operators and to the model's own clients, whose trainers are built from it.
+(`rondo_core.model_spec`) to operators and to the model's own clients, whose trainers are built
+from it.
 """
 
 from datetime import datetime
