@@ -5,7 +5,7 @@ Who may write which row, and in which step, is fixed in ``docs/architecture.md``
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 import msgspec
@@ -17,17 +17,21 @@ from rondo_core.run_store import Item, Key, Value
 __all__ = [
     "CHAMPION",
     "GATES",
+    "MODELS_PK",
     "OPERATOR_KEY",
+    "RUNS_PK",
     "AliasRow",
     "AssignRow",
     "ClientRow",
     "GateRow",
     "HeadRow",
     "InviteRow",
+    "ModelRow",
     "OperatorRow",
     "OutboxRow",
     "RoundRow",
     "RoundState",
+    "RunPointerRow",
     "RunRow",
     "RunState",
     "SpecRow",
@@ -43,12 +47,14 @@ __all__ = [
     "head_key",
     "invite_key",
     "model_pk",
+    "model_row_key",
     "outbox_key",
     "outbox_pk",
     "round_key",
     "round_prefix",
     "run_key",
     "run_pk",
+    "run_pointer_key",
     "spec_row_key",
     "to_item",
     "update_key",
@@ -56,6 +62,10 @@ __all__ = [
 ]
 
 GATES = 16
+MODELS_PK = "MODELS"
+"""Partition that lists the models."""
+RUNS_PK = "RUNS"
+"""Partition that lists the runs, ascending by the time they were asked for."""
 CHAMPION = "champion"
 
 RunState = Literal["RUNNING", "PAUSED", "FINISHED", "FAILED", "CANCELLED"]
@@ -250,6 +260,19 @@ class ClientRow(_Row, frozen=True, kw_only=True):
     last_seen: datetime
 
 
+class ModelRow(_Row, frozen=True, kw_only=True):
+    """``MODELS / name``: a model has a registered spec; written with the spec, by the gateway."""
+
+    model: str
+
+
+class RunPointerRow(_Row, frozen=True, kw_only=True):
+    """``RUNS / time#id``: a run exists; written with its META, by the dispatcher, never changed."""
+
+    run_id: str
+    model: str
+
+
 class OutboxRow(_Row, frozen=True, kw_only=True):
     """``OUTBOX#service / event id``: an event that must still be published."""
 
@@ -367,6 +390,20 @@ def update_key(run_id: str, round_: int, attempt: int, client_id: str) -> Key:
 def spec_row_key(model: str, spec: str) -> Key:
     """Key of a registered model spec."""
     return Key(model_pk(model), f"SPEC#{spec}")
+
+
+def model_row_key(model: str) -> Key:
+    """Key of a model's entry in the list of models."""
+    return Key(MODELS_PK, model)
+
+
+def run_pointer_key(run_id: str, requested_at: datetime) -> Key:
+    """Key of a run's entry in the list of runs; ``requested_at`` is timezone-aware.
+
+    >>> run_pointer_key("run-1", datetime(2026, 1, 2, tzinfo=UTC)).sk
+    '2026-01-02T00:00:00.000000Z#run-1'
+    """
+    return Key(RUNS_PK, f"{requested_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}#{run_id}")
 
 
 def alias_key(model: str, label: str = CHAMPION) -> Key:
