@@ -37,7 +37,8 @@ class Program:
     Attributes:
         name: names the process and its log file; unique in a supervisor.
         argv: the program's path or name on PATH, then its arguments.
-        env: its whole environment; nothing is inherited.
+        env: its whole environment; nothing is inherited, and the character set is UTF-8 if it
+            does not say otherwise.
         restart: whether to start it again when it ends by itself. An emulator that lost its memory
             must not be, a service must.
         grace_seconds: from SIGTERM to SIGKILL.
@@ -214,7 +215,7 @@ class _Keeper:
         with self._log_path.open("ab") as log:
             return subprocess.Popen(
                 leashed + self._program.argv,
-                env=dict(self._program.env),
+                env={"LC_CTYPE": "C.UTF-8", **self._program.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
