@@ -25,12 +25,15 @@ __all__ = [
     "RunStore",
     "Update",
     "Value",
+    "check_commit",
 ]
 
 Value = str | int | float | bool | bytes | frozenset[str] | list[object] | dict[str, object]
 """What a field may hold.
 
 None is not a value: a field that has none is left out. Sets are never empty.
+
+Numbers are of one kind: a whole float comes back as an int. A tuple comes back as a list.
 """
 
 Item = Mapping[str, Value]
@@ -194,5 +197,43 @@ class RunStore(Protocol):
             CommitConflict: a condition did not hold (or, rarely, another commit was in the
                 way); nothing was written.
             Unavailable: no answer, or throttled.
+            Invalid: a value that cannot be stored, such as NaN, an empty set or a row over 400 KB.
+            ValueError: see ``check_commit``.
         """
         ...
+
+
+def check_commit(changes: Sequence[Change]) -> None:
+    """Refuse what no commit may be, whatever the technology; every ``RunStore`` calls it first.
+
+    Raises:
+        ValueError: more than ``MAX_CHANGES``, two changes on one row, a ``Check`` without a
+            condition, an ``Update`` that changes nothing or names a field twice, or a ``OneOf``
+            without values.
+
+    >>> check_commit([Delete(Key("a", "1")), Put(Key("a", "1"), {})])
+    Traceback (most recent call last):
+    ValueError: two changes of one commit on a/1
+    """
+    if len(changes) > MAX_CHANGES:
+        raise ValueError(f"{len(changes)} changes in one commit; at most {MAX_CHANGES}")
+    seen: set[Key] = set()
+    for change in changes:
+        if change.key in seen:
+            raise ValueError(f"two changes of one commit on {'/'.join(change.key)}")
+        seen.add(change.key)
+        _check_change(change)
+
+
+def _check_change(change: Change) -> None:
+    where = "/".join(change.key)
+    if isinstance(change, Check) and not change.when:
+        raise ValueError(f"check of {where} without a condition")
+    if isinstance(change, Update):
+        names = [*change.assign, *change.add, *change.discard, *change.remove]
+        if not names or len(names) != len(set(names)):
+            raise ValueError(f"update of {where} must name each field once: {names}")
+    for condition in change.when:
+        for one in condition.conditions if isinstance(condition, AnyOf) else (condition,):
+            if isinstance(one, OneOf) and not one.values:
+                raise ValueError(f"condition on {where}: {one.name} is one of nothing")

@@ -48,7 +48,7 @@ class MemoryModelStore:
         """Create an object from others; an existing key of the right size is a success.
 
         Raises:
-            ValueError: a part but the last is too small to be copied, the whole too large to be put.
+            ValueError: a part but the last is too small to be copied, all too large to be put.
         """
         with self._lock:
             blocks = [self.get(part) for part in parts]

@@ -2,11 +2,10 @@
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rondo_core.errors import Invalid
 from rondo_core.run_store import (
-    MAX_CHANGES,
     Absent,
     AnyOf,
     Change,
@@ -23,6 +22,7 @@ from rondo_core.run_store import (
     Put,
     Update,
     Value,
+    check_commit,
 )
 
 __all__ = ["MemoryRunStore"]
@@ -62,7 +62,7 @@ class MemoryRunStore:
 
     def commit(self, *changes: Change) -> None:
         """Apply all changes or none."""
-        _check_shape(changes)
+        check_commit(changes)
         with self._lock:
             failed = [
                 change.key
@@ -81,24 +81,6 @@ class MemoryRunStore:
                     self._rows.pop(key, None)
                 else:
                     self._rows[key] = row
-
-
-def _check_shape(changes: Sequence[Change]) -> None:
-    if len(changes) > MAX_CHANGES:
-        raise ValueError(f"{len(changes)} changes in one commit; at most {MAX_CHANGES}")
-    keys = [change.key for change in changes]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise ValueError(f"two changes of one commit on {sorted(twice)}")
-    for change in changes:
-        if isinstance(change, Check) and not change.when:
-            raise ValueError(f"check of {change.key} without a condition")
-        if isinstance(change, Update):
-            names = [*change.assign, *change.add, *change.discard, *change.remove]
-            if not names:
-                raise ValueError(f"update of {change.key} changes nothing")
-            if len(names) != len(set(names)):
-                raise ValueError(f"update of {change.key} names a field twice: {sorted(names)}")
 
 
 def _holds(condition: Condition, row: Row | None) -> bool:
