@@ -4,9 +4,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.emulators import Aws, start_emulator
 
 from rondo_local.processes import Supervisor
+from tests.emulators import Aws, start_emulator
 
 
 def test_an_emulator_answers_each_service_that_we_use(aws: Aws) -> None:
