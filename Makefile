@@ -124,7 +124,7 @@ bench-round: install ## Measure rounds
 
 .PHONY: docs
 docs: install ## Write the generated pages of docs/ anew
-	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/make_events.py
 
 .PHONY: clean
 clean: ## Remove everything that was made here
