@@ -18,14 +18,11 @@ PROJECTS := pyproject.toml shared/pyproject.toml client/pyproject.toml \
 export ORT_DISABLE_TELEMETRY := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 export KERAS_BACKEND := tensorflow
-# Passed on to the demo: KEEP=1 leaves it running, AWS=localstack chooses the other emulator.
-export KEEP ?=
-export AWS ?=
 
 .PHONY: help
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort \
-		| awk -F ':.*## ' '{printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}'
+		| awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 # --- the environment ------------------------------------------------------------------------------
 
@@ -55,7 +52,7 @@ constraints: $(UV) ## Resolve constraints.txt anew (UPGRADE=1 takes newer releas
 
 .PHONY: emulators
 emulators: install ## Make the environments of the AWS emulators and Redis (the tests do it when needed)
-	$(BIN)/python -m rondo_local.emulators
+	$(BIN)/python -m rondo_local.environments
 
 # --- checks ---------------------------------------------------------------------------------------
 
