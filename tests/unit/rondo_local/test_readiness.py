@@ -1,0 +1,43 @@
+"""Waiting for a program, and what is said when it does not come."""
+
+from pathlib import Path
+
+import pytest
+
+from rondo_local.processes import Program, Supervisor
+from rondo_local.readiness import NotReady, await_ready, free_port
+
+_PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def test_the_wait_ends_as_soon_as_the_probe_says_yes(tmp_path: Path) -> None:
+    answers = iter([False, False, True])
+
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start(Program("server", ("sleep", "60"), _PATH))
+        await_ready("server", lambda: next(answers), supervisor)
+
+    assert list(answers) == []
+
+
+def test_a_program_that_ended_is_not_waited_for_and_its_log_is_quoted(tmp_path: Path) -> None:
+    crash = ("sh", "-c", "echo port is taken; exit 1")
+
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start(Program("server", crash, _PATH, restart=False))
+        with pytest.raises(NotReady) as raised:
+            await_ready("server", lambda: False, supervisor)
+
+    assert raised.value.reason == "ended before it was ready"
+    assert raised.value.log_tail == "port is taken"
+
+
+def test_a_program_that_stays_silent_is_given_up_at_the_deadline(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start(Program("server", ("sleep", "60"), _PATH))
+        with pytest.raises(NotReady, match=r"server was not ready after 0\.1 s"):
+            await_ready("server", lambda: False, supervisor, deadline_seconds=0.1)
+
+
+def test_a_free_port_is_one_that_can_be_listened_on() -> None:
+    assert 1024 <= free_port() <= 65535
