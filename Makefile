@@ -102,8 +102,8 @@ doctest: install ## The examples in the docstrings
 
 .PHONY: test
 test: install ## All tests, with the coverage that unit and contract tests must reach
-	$(BIN)/pytest --cov --cov-report= --cov-fail-under=0 --doctest-modules $(SOURCES) tests/unit tests/architecture \
-		tests/contract
+	$(BIN)/pytest --cov --cov-report= --cov-fail-under=0 --doctest-modules $(SOURCES) \
+		tests/unit tests/architecture tests/contract
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='*/domain/*,*/strategies/*' --fail-under=100
 	$(BIN)/pytest tests/integration tests/e2e tests/deploy
