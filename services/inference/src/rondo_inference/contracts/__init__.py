@@ -1,0 +1,1 @@
+"""The doors: each module is one wire contract, a table of routes over the same core."""

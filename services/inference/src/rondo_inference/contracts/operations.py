@@ -1,0 +1,71 @@
+"""What operators, probes and the command line ask: health, metrics, the list of models."""
+
+from collections.abc import Callable
+from functools import partial
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from rondo_inference.contracts.messages import (
+    TEXT,
+    Answer,
+    PredictRoute,
+    Request,
+    Route,
+    json_answer,
+    route_pattern,
+)
+from rondo_inference.registry.catalogue import Catalogue, Slot
+
+__all__ = ["routes"]
+
+
+def routes(
+    catalogue: Catalogue, metrics: CollectorRegistry, ready: Callable[[], bool]
+) -> tuple[Route | PredictRoute, ...]:
+    """Return the routes."""
+    return (
+        Route("healthz", "GET", route_pattern("/healthz"), _alive),
+        Route("readyz", "GET", route_pattern("/readyz"), partial(_ready, ready)),
+        Route("metrics", "GET", route_pattern("/metrics"), partial(_metrics, metrics)),
+        Route("models", "GET", route_pattern("/v1/models/?"), partial(_models, catalogue)),
+    )
+
+
+def _alive(_: Request) -> Answer:
+    """Stays 200 while the process drains: it is alive as long as it can answer this."""
+    return Answer(b"ok\n", TEXT)
+
+
+def _ready(ready: Callable[[], bool], _: Request) -> Answer:
+    return Answer(b"ready\n", TEXT) if ready() else Answer(b"not ready\n", TEXT, 503)
+
+
+def _metrics(metrics: CollectorRegistry, _: Request) -> Answer:
+    return Answer(generate_latest(metrics), CONTENT_TYPE_LATEST)
+
+
+def _models(catalogue: Catalogue, _: Request) -> Answer:
+    return json_answer({"models": [_as_json(slot) for slot in catalogue.slots()]})
+
+
+def _as_json(slot: Slot) -> dict[str, object]:
+    """Say what a caller needs to build a request and to read the answer."""
+    found: dict[str, object] = {
+        "name": slot.wanted.model,
+        "label": slot.wanted.label,
+        "state": slot.state,
+    }
+    if slot.failure is not None:
+        found["failure"] = slot.failure.reason
+    if slot.served is None:
+        return found
+    spec = slot.served.spec
+    return found | {
+        "version": slot.served.version,
+        "run": slot.served.lineage,
+        "spec": slot.served.alias.spec,
+        "metrics": slot.served.alias.metrics,
+        "promoted_at": slot.served.alias.promoted_at,
+        "input": spec.input,
+        "output": spec.output,
+    }

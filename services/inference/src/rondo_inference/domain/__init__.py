@@ -1,0 +1,1 @@
+"""What requests mean, how answers look, when to try again: values in, values out."""

@@ -1,0 +1,1 @@
+"""Which versions answer: what is loaded, how it is loaded, and who notices a promotion."""

@@ -1,0 +1,1 @@
+"""HTTP: the ASGI application that runs the contracts' routes, and the server that drains."""
