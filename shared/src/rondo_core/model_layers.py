@@ -1,9 +1,9 @@
 """The layers that a model spec may use, with the shapes and the variables that each one has.
 
-This list is the whole allow-list: a spec that names another layer is refused, and nothing else is ever built.
-``BatchNormalization`` is absent on purpose: its moving statistics are a client's own, and their mean over clients with
-different classes belongs to none of them; ``LayerNormalization`` keeps no statistics. ``gelu`` is absent because its
-``Erfc`` has no ONNX counterpart in the converter that Keras uses.
+This list is the whole allow-list: a spec that names another layer is refused, and nothing else is
+ever built. ``BatchNormalization`` is absent on purpose: its moving statistics are a client's own,
+and their mean over clients with different classes fits none of them; ``LayerNormalization`` keeps
+no statistics. ``gelu`` is absent because the ONNX converter that Keras uses has no ``Erfc``.
 
 Source: Keras 3 layer definitions (keras.io/api/layers); Glorot and Bengio, 2010, equation 16.
 """
@@ -17,6 +17,8 @@ from msgspec import Meta, Struct
 from rondo_core.errors import SpecInvalid
 
 __all__ = [
+    "MAX_ELEMENTS",
+    "MAX_PARAMETERS",
     "Activation",
     "AveragePooling2D",
     "Conv2D",
@@ -32,6 +34,12 @@ __all__ = [
     "output_shape",
     "variables",
 ]
+
+MAX_ELEMENTS = 2**24
+"""No layer gives more values than this for one example."""
+
+MAX_PARAMETERS = 2**28
+"""No model has more parameters than this: 1 GiB of float32."""
 
 Shape = tuple[int, ...]
 """A shape without the batch axis: ``(height, width, channels)`` or ``(width,)``."""
@@ -187,7 +195,7 @@ def variables(layer: Layer, shape: Shape) -> tuple[Variable, ...]:
 
 
 def _kernel_and_bias(name: str, shape: Shape) -> tuple[Variable, Variable]:
-    """Glorot's limit is sqrt(6 / (inputs + outputs) of one unit); a convolution's unit sees its whole window."""
+    """Glorot's limit is sqrt(6 / (inputs + outputs)); a convolution counts its whole window."""
     window = math.prod(shape[:-2])
     limit = math.sqrt(6.0 / (window * (shape[-2] + shape[-1])))
     return Variable(f"{name}/kernel", shape, limit), Variable(f"{name}/bias", shape[-1:])
@@ -198,10 +206,10 @@ def _needs(shape: Shape, rank: int, layer: Layer, path: str) -> None:
         return
     kind = type(layer).__name__
     if rank == 1:
-        rule = f"{kind} {layer.name!r} needs a flat input but gets {shape}: put Flatten or GlobalAveragePooling2D before it"
+        needed = "a flat input (put Flatten or GlobalAveragePooling2D before it)"
     else:
-        rule = f"{kind} {layer.name!r} needs height, width and channels but gets {shape}"
-    raise SpecInvalid(path, rule)
+        needed = "height, width and channels"
+    raise SpecInvalid(path, f"{kind} {layer.name!r} needs {needed}, found shape {shape}")
 
 
 def _sides(shape: Shape, size: int, strides: int, padding: str, path: str) -> Shape:

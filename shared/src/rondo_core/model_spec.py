@@ -1,118 +1,70 @@
-"""The model spec: what is learned, as a declarative JSON document that is named by its SHA-256 and never changed.
+"""The model spec: what is learned, as a JSON document, named by its SHA-256 and never changed.
 
-A spec holds the input schema with its preprocessing, the layers, the labels, the loss, the metrics and the training
-defaults. It is data: whatever it says, only the layers of `rondo_core.model_layers` can come out of it.
+It holds the input schema with its preprocessing, the layers, the labels, the loss, the metrics and
+the training defaults. It is data: whatever it says, only the layers of `rondo_core.model_layers`
+can come out of it.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from rondo_core.events import Name, Scalar
-from rondo_core.model_layers import Layer, Shape
+from rondo_core.errors import SpecInvalid
+from rondo_core.events import Name
+from rondo_core.input_schema import ImageInput, TableInput, check_input_schema, first_repeated
+from rondo_core.model_layers import (
+    MAX_ELEMENTS,
+    MAX_PARAMETERS,
+    Activation,
+    Layer,
+    Padding,
+    Variable,
+    output_shape,
+    variables,
+)
+from rondo_core.output_schema import Classes, Loss, Metric, Number, check_output_schema
+from rondo_core.spec_errors import spec_invalid
+from rondo_core.training_parameters import Optimizer, TrainingParameters
 
-__all__ = [
-    "CategoryColumn",
-    "Classes",
-    "Column",
-    "ImageInput",
-    "ModelSpec",
-    "Number",
-    "NumberColumn",
-    "TableInput",
-    "TrainingParameters",
-    "encode_model_spec",
-]
+__all__ = ["ModelSpec", "encode_model_spec", "parse_model_spec"]
 
-Label = Annotated[str, Meta(max_length=128)]
-ColumnName = Annotated[str, Meta(min_length=1, max_length=128)]
-Labels = Annotated[tuple[Label, ...], Meta(min_length=2, max_length=10_000)]
-Loss = Literal["binary_crossentropy", "mean_squared_error", "sparse_categorical_crossentropy"]
-Metric = Literal["accuracy", "auc", "mean_absolute_error"]
+MAX_SPEC_BYTES = 4 * 1024 * 1024
+"""Room for vocabularies of many thousand words; a document that is larger is not a spec."""
 
+RESERVED_LAYER_NAMES = frozenset({"columns", "image", "preprocess"})
+"""What the built model calls its input and its preprocessing."""
 
-class NumberColumn(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="number", tag_field="kind"
-):
-    """A number; the model sees ``(value - mean) / std``."""
-
-    name: ColumnName
-    mean: float = 0.0
-    std: Annotated[float, Meta(gt=0)] = 1.0
-
-
-class CategoryColumn(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="category", tag_field="kind"
-):
-    """One of a list of words; the model sees one column per word, 1 where it is this one."""
-
-    name: ColumnName
-    values: Labels
-
-
-Column = CategoryColumn | NumberColumn
-
-
-class TableInput(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="table", tag_field="kind"
-):
-    """Rows of named columns. The model takes float32 (n, columns), a category as its index in ``values``."""
-
-    columns: Annotated[tuple[Column, ...], Meta(min_length=1, max_length=10_000)]
-
-
-class ImageInput(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="image", tag_field="kind"
-):
-    """Pictures. The model takes float32 (n, height, width, channels) as they are and maps the range to 0..1."""
-
-    height: Annotated[int, Meta(ge=1, le=4096)]
-    width: Annotated[int, Meta(ge=1, le=4096)]
-    channels: Annotated[int, Meta(ge=1, le=16)] = 1
-    minimum: float = 0.0
-    maximum: float = 255.0
-
-
-class Classes(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="classes", tag_field="kind"
-):
-    """One of a list of labels; the exported model gives a probability for each, in this order."""
-
-    labels: Labels
-
-
-class Number(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="number", tag_field="kind"
-):
-    """A number to be predicted."""
-
-    name: ColumnName
-
-
-class TrainingParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a client trains in one round, unless the run says otherwise."""
-
-    epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
-    batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
-    optimizer: Literal["adam", "sgd"] = "sgd"
-    learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.01
-    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+_ALLOWED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "activation": get_args(Activation),
+        "columns.kind": ("category", "number"),
+        "input.kind": ("image", "table"),
+        "layers.kind": tuple(sorted(layer.__name__ for layer in get_args(Layer))),
+        "loss": get_args(Loss),
+        "metrics": get_args(Metric),
+        "optimizer": get_args(Optimizer),
+        "output.kind": ("classes", "number"),
+        "padding": get_args(Padding),
+    }
+)
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is learned. Read one with `rondo_core.spec_parser.parse_model_spec`, which checks every rule.
+    """What is learned; `parse_model_spec` makes one and checks every rule.
 
     Attributes:
         model: the model's name; the spec belongs to it.
-        input: columns of a table, or pictures; preprocessing is part of it.
+        input: columns of a table, or pictures, with their preprocessing.
         layers: what stands between the preprocessed input and the output; each has its own name.
         output: the labels, or the number to be predicted.
         metrics: what is measured beside the loss.
-        seed: of the initial weights and of dropout; the same spec starts from the same bytes everywhere.
-        training: defaults for clients; a run may override them.
+        seed: of the initial weights and of dropout; a spec starts from the same bytes everywhere.
+        training: defaults for clients.
     """
 
     model: Name
@@ -131,28 +83,69 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """What a caller must send: the column names in order, or ``("image",)``."""
-        match self.input:
-            case TableInput(columns=columns):
-                return tuple(column.name for column in columns)
-            case ImageInput():
-                return (self.tensor_name,)
-
-    @property
-    def tensor_name(self) -> str:
-        """The name of the exported model's one input: ``columns`` or ``image``."""
-        return "columns" if isinstance(self.input, TableInput) else "image"
-
-    @property
-    def input_shape(self) -> Shape:
-        """The shape of one raw example: ``(columns,)`` or ``(height, width, channels)``."""
-        match self.input:
-            case TableInput(columns=columns):
-                return (len(columns),)
-            case ImageInput(height=height, width=width, channels=channels):
-                return (height, width, channels)
+        """What a record holds: the column names in order, or ``("image",)``."""
+        return self.input.names
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What the exported model gives, in the order of its columns: the labels, or the number's name."""
-        return self.output.labels if isinstance(self.output, Classes) else (self.output.name,)
+        """What the exported model gives, column by column: the labels, or the number's name."""
+        return self.output.names
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The trained tensors of all layers, in the order of Keras's ``model.weights``.
+
+        Raises:
+            SpecInvalid: two layers do not fit each other, or the model is too large.
+        """
+        shape = self.input.encoded_shape
+        found: list[Variable] = []
+        for position, layer in enumerate(self.layers):
+            path = f"$.layers[{position}]"
+            after = output_shape(layer, shape, path)
+            if (elements := math.prod(after)) > MAX_ELEMENTS:
+                raise SpecInvalid(path, f"an output of {elements} values is over {MAX_ELEMENTS}")
+            found += variables(layer, shape)
+            shape = after
+        parameters = sum(math.prod(variable.shape) for variable in found)
+        if parameters > MAX_PARAMETERS:
+            raise SpecInvalid("$.layers", f"{parameters} parameters are over {MAX_PARAMETERS}")
+        return tuple(found)
+
+
+def encode_model_spec(spec: ModelSpec) -> bytes:
+    """Return the canonical JSON: sorted keys, no spaces, every field written out, also defaults."""
+    return msgspec.json.encode(spec, order="sorted")
+
+
+def parse_model_spec(data: bytes) -> ModelSpec:
+    """Read a model spec and check every rule, so that whatever is returned can be built.
+
+    Raises:
+        SpecInvalid: names the JSON path, the value found, the rule, and often what is allowed.
+
+    Example:
+        >>> parse_model_spec(b'{"model": 3}')
+        Traceback (most recent call last):
+        ...
+        rondo_core.errors.SpecInvalid: $.model: Expected `str`, got `int`, found 3
+    """
+    if len(data) > MAX_SPEC_BYTES:
+        raise SpecInvalid("$", f"{len(data)} bytes are over {MAX_SPEC_BYTES}")
+    try:
+        spec = msgspec.json.decode(data, type=ModelSpec)
+    except msgspec.MsgspecError as exc:
+        raise spec_invalid(exc, data, _ALLOWED) from exc
+    check_input_schema(spec.input)
+    _check_layer_names(tuple(layer.name for layer in spec.layers))
+    check_output_schema(spec.output, spec.loss, spec.metrics, spec.layers)
+    _ = spec.variables  # raises where two layers do not fit
+    return spec
+
+
+def _check_layer_names(names: tuple[str, ...]) -> None:
+    for position, name in enumerate(names):
+        if name in RESERVED_LAYER_NAMES:
+            raise SpecInvalid(f"$.layers[{position}].name", f"{name!r} is reserved")
+    if (repeated := first_repeated(names)) is not None:
+        raise SpecInvalid("$.layers", f"layer name {repeated!r} appears twice")
