@@ -1,0 +1,181 @@
+"""All of Rondo on this machine: emulator, Redis, and every service as a process on loopback.
+
+Services get the variables that containers get; none of them knows that it runs here.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rondo_core.settings import AwsSettings
+from rondo_local.bootstrap import bootstrap
+from rondo_local.emulators import AwsEmulator, AwsName, start_aws, start_redis
+from rondo_local.processes import Program, Supervisor
+from rondo_local.readiness import await_ready, free_port, http_answers
+
+__all__ = ["Plan", "Stack", "running"]
+
+TOKEN_FILE = "operator-token"  # noqa: S105  (a file's name)
+GRACE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start.
+
+    Attributes:
+        folder: logs, state and the operator's token go below it.
+        build_folder: the emulators' environments are made below it.
+        aws: which emulator.
+        prefix: first part of all names in the emulator.
+        inference: replicas of inference.
+        workers: Celery processes of the aggregator's worker.
+        evaluator: whether to start it (it takes seconds and half a gigabyte: TensorFlow).
+        environment: more variables for every service.
+    """
+
+    folder: Path
+    build_folder: Path
+    aws: AwsName = "ministack"
+    prefix: str = "rondo"
+    inference: int = 2
+    workers: int = 2
+    evaluator: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack.
+
+    Attributes:
+        settings: how to reach the emulator, and the prefix.
+        gateway_url: where clients and operators go.
+        inference_urls: one a replica.
+        operator_token: also in ``token_file``, which only the owner may read.
+        supervisor: keeps the processes; their names are the services' names.
+    """
+
+    settings: AwsSettings
+    aws: AwsEmulator
+    gateway_url: str
+    inference_urls: tuple[str, ...]
+    operator_token: str = field(repr=False)
+    token_file: Path
+    log_folder: Path
+    supervisor: Supervisor
+
+    def environment(self) -> dict[str, str]:
+        """Variables for a program that uses this stack as an operator."""
+        return self.aws.environment() | {
+            "RONDO_INFERENCE_URL": self.inference_urls[0],
+            "RONDO_PREFIX": self.settings.rondo_prefix,
+            "RONDO_TOKEN_FILE": str(self.token_file),
+            "RONDO_URL": self.gateway_url,
+        }
+
+
+@contextmanager
+def running(plan: Plan) -> Iterator[Stack]:
+    """Start everything, yield when all of it is ready, stop everything in the end.
+
+    Raises:
+        NotReady: a process did not become ready; the text quotes its log.
+    """
+    log_folder = plan.folder / "logs"
+    with Supervisor(log_folder) as supervisor:
+        aws = start_aws(
+            plan.aws,
+            supervisor,
+            build_folder=plan.build_folder,
+            state_folder=plan.folder / plan.aws,
+        )
+        redis = start_redis(
+            supervisor, build_folder=plan.build_folder, state_folder=plan.folder / "redis"
+        )
+        os.environ.update(aws.environment())  # boto3 reads credentials from nowhere else
+        settings = AwsSettings(
+            aws_endpoint_url=aws.endpoint_url, aws_region=aws.region, rondo_prefix=plan.prefix
+        )
+        token, token_file = _operator_token(bootstrap(settings).operator_token, plan.folder)
+        environment = _environment(plan, aws, redis.url)
+        ports = {name: free_port() for name in _argv(plan)}
+        for name, argv in _argv(plan).items():
+            supervisor.start(_program(name, argv, environment, ports[name]))
+        for name, port in ports.items():
+            await_ready(name, http_answers(f"http://127.0.0.1:{port}/readyz"), supervisor)
+        yield Stack(
+            settings=settings,
+            aws=aws,
+            gateway_url=f"http://127.0.0.1:{ports['gateway']}",
+            inference_urls=tuple(
+                f"http://127.0.0.1:{port}"
+                for name, port in ports.items()
+                if name.startswith("inference")
+            ),
+            operator_token=token,
+            token_file=token_file,
+            log_folder=log_folder,
+            supervisor=supervisor,
+        )
+
+
+def _argv(plan: Plan) -> dict[str, tuple[str, ...]]:
+    scripts = Path(sys.executable).parent
+    programs: dict[str, tuple[str, ...]] = {
+        "evaluator": ("rondo-evaluator",),  # first, since it takes longest
+        "gateway": ("rondo-gateway",),
+        "dispatcher": ("rondo-dispatcher",),
+        "aggregator-intake": ("rondo-aggregator", "intake"),
+        "aggregator-worker": ("rondo-aggregator", "worker"),
+    }
+    if not plan.evaluator:
+        del programs["evaluator"]
+    for number in range(1, plan.inference + 1):
+        programs[f"inference-{number}"] = ("rondo-inference",)
+    return {name: (str(scripts / argv[0]), *argv[1:]) for name, argv in programs.items()}
+
+
+def _environment(plan: Plan, aws: AwsEmulator, redis_url: str) -> dict[str, str]:
+    passed_on = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+        if name in os.environ
+    }
+    return {
+        **passed_on,
+        **aws.environment(),
+        "CACHE_FOLDER": str(plan.folder / "cache"),
+        "HOST": "127.0.0.1",
+        "KERAS_BACKEND": "tensorflow",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
+        "REDIS_URL": redis_url,
+        "RONDO_PREFIX": plan.prefix,
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "WORKERS": str(plan.workers),
+        **plan.environment,
+    }
+
+
+def _program(
+    name: str, argv: tuple[str, ...], environment: Mapping[str, str], port: int
+) -> Program:
+    variable = "HEALTH_PORT" if _is_worker(name) else "PORT"
+    return Program(name, argv, {**environment, variable: str(port)}, grace_seconds=GRACE_SECONDS)
+
+
+def _is_worker(name: str) -> bool:
+    return name.startswith(("aggregator", "dispatcher", "evaluator"))
+
+
+def _operator_token(fresh: str | None, folder: Path) -> tuple[str, Path]:
+    """Keep the token that bootstrap made; at a second start over kept state, read it back."""
+    file = folder / TOKEN_FILE
+    if fresh is not None:
+        file.touch(mode=0o600)
+        file.write_text(fresh)
+    return file.read_text(), file
