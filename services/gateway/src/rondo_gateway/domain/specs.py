@@ -1,0 +1,76 @@
+"""Registering a model spec: what must agree, and what is written."""
+
+from datetime import datetime
+
+import msgspec
+
+from rondo_core.layout import Layout
+from rondo_core.model_spec import ModelSpec
+from rondo_core.rows import ModelRow, SpecRow, model_row_key, spec_row_key, to_item
+from rondo_core.run_store import Absent, Change, Put
+from rondo_core.wire import SpecRegistration
+from rondo_gateway.domain.refusals import Refused, Unfit
+
+__all__ = ["check_registration", "check_same", "spec_changes", "spec_row"]
+
+
+def check_registration(model: str, spec: ModelSpec, layout: Layout, body: SpecRegistration) -> None:
+    """Check that spec, layout and initial weights belong together, and to the model.
+
+    Raises:
+        Unfit: ``wrong-model``, ``invalid-header`` or ``wrong-size``.
+    """
+    if spec.model != model:
+        rule = f"{spec.model!r} is not the model of the path, {model!r} - at `$.spec.model`"
+        raise Unfit("wrong-model", rule)
+    wanted = [(variable.name, tuple(variable.shape)) for variable in spec.variables]
+    found = [(tensor.name, tensor.shape) for tensor in layout.tensors]
+    if wanted != found:
+        raise Unfit("invalid-header", f"{_difference(wanted, found)} - at `$.header`")
+    if body.initial.size != layout.size_bytes:
+        size = f"{body.initial.size} bytes; a file of this layout has {layout.size_bytes}"
+        raise Unfit("wrong-size", f"{size} - at `$.initial.size`")
+
+
+def spec_row(spec: ModelSpec, layout: Layout, body: SpecRegistration, *, now: datetime) -> SpecRow:
+    """Return the row of a registration."""
+    return SpecRow(
+        model=spec.model,
+        spec=spec.sha256,
+        layout=layout.digest,
+        header_bytes=layout.data_offset,
+        initial_sha256=body.initial.sha256,
+        initial_size=body.initial.size,
+        holdout_sha256=body.holdout.sha256,
+        holdout_size=body.holdout.size,
+        created_at=now,
+    )
+
+
+def spec_changes(row: SpecRow) -> tuple[Change, ...]:
+    """Return the commit of a registration; it fails if the spec is registered already."""
+    return (
+        Put(spec_row_key(row.model, row.spec), to_item(row), when=(Absent(),)),
+        Put(model_row_key(row.model), to_item(ModelRow(model=row.model))),
+    )
+
+
+def check_same(existing: SpecRow, row: SpecRow) -> None:
+    """Allow a repeated registration.
+
+    Raises:
+        Refused: ``spec-taken``, the same spec is registered with other objects.
+    """
+    if msgspec.structs.replace(row, created_at=existing.created_at) != existing:
+        rule = f"spec {row.spec} is registered with other initial weights or another holdout"
+        raise Refused("spec-taken", rule)
+
+
+def _difference(
+    wanted: list[tuple[str, tuple[int, ...]]], found: list[tuple[str, tuple[int, ...]]]
+) -> str:
+    """Name the first tensor that differs."""
+    for position, (expected, actual) in enumerate(zip(wanted, found, strict=False)):
+        if expected != actual:
+            return f"tensor {position} is {actual}, expected {expected}"
+    return f"{len(found)} tensors, expected {len(wanted)}"

@@ -1,0 +1,3 @@
+"""One function per call of the API: load, decide, save, publish."""
+
+__all__: list[str] = []

@@ -1,0 +1,119 @@
+"""A client's update: declared, uploaded past us, reported, judged by others."""
+
+from datetime import datetime
+
+from rondo_core.bus import Publish
+from rondo_core.errors import Unavailable
+from rondo_core.model_store import UploadLinks
+from rondo_core.model_store import update_key as object_key
+from rondo_core.rows import ClientRow, RoundRow, UpdateRow, from_item, round_key, update_key
+from rondo_core.run_store import Change, CommitConflict, RunStore
+from rondo_core.wire import Declaration, Declared, Receipt, Upload
+from rondo_gateway.domain.attempts import AttemptId
+from rondo_gateway.domain.refusals import Missing
+from rondo_gateway.domain.updates import (
+    check_chosen,
+    check_declaration,
+    declare_change,
+    declared_row,
+    known_update,
+    receipt,
+    report_change,
+    reported,
+    update_submitted,
+)
+from rondo_gateway.handlers.archive import Archive
+from rondo_gateway.handlers.models import LINK_SECONDS
+
+__all__ = ["declare", "read_receipt", "report"]
+
+
+def declare(
+    where: AttemptId,
+    client: ClientRow,
+    body: Declaration,
+    *,
+    store: RunStore,
+    archive: Archive,
+    links: UploadLinks,
+    now: datetime,
+) -> Declared:
+    """Write down what will be uploaded, and hand out the link. A repeat gets a fresh link.
+
+    Raises:
+        Refusal: see `rondo_gateway.domain.updates`.
+        Unavailable: the table did not answer.
+    """
+    round_ = _load_round(where, client, store=store)
+    check_declaration(body, size_bytes=archive.version(where.run_id, round_.base).size)
+    key = object_key(*where, client.client_id, body.sha256)
+    row = declared_row(client.client_id, body, key=key, now=now)
+    if not _written(declare_change(where, row), round_, store=store):
+        row = known_update(_load_update(where, client, store=store), body.sha256, round_)
+    link = links.for_upload(row.key, size=row.size, sha256=row.sha256, expires_seconds=LINK_SECONDS)
+    upload = Upload(url=link.url, headers=dict(link.headers))
+    return Declared(upload=upload, receipt=receipt(where, row))
+
+
+def report(
+    where: AttemptId,
+    client: ClientRow,
+    sha256: str,
+    *,
+    store: RunStore,
+    publish: Publish,
+    now: datetime,
+) -> Receipt:
+    """Write down that the upload is done, and tell the aggregator. A repeat tells it again.
+
+    Raises:
+        Refusal: see `rondo_gateway.domain.updates`.
+        Unavailable: table or topic did not answer; the sweep finds a report that was written.
+    """
+    round_ = _load_round(where, client, store=store)
+    change = report_change(where, client.client_id, sha256, now=now)
+    if _written(change, round_, store=store):
+        answer = reported(where, client.client_id, sha256)
+    else:
+        row = known_update(_load_update(where, client, store=store), sha256, round_)
+        answer = receipt(where, row)
+    if answer.state == "DECLARED":
+        raise Unavailable(f"update of {client.client_id} for {where} changed meanwhile")
+    if answer.state == "REPORTED":
+        publish(update_submitted(where, client.client_id, sha256, now=now))
+    return answer
+
+
+def read_receipt(where: AttemptId, client: ClientRow, *, store: RunStore) -> Receipt:
+    """Say how a client's update stands.
+
+    Raises:
+        Missing: it declared none for this attempt.
+        Unavailable: the table did not answer.
+    """
+    row = _load_update(where, client, store=store)
+    if row is None:
+        raise Missing("not-found", f"{client.client_id} declared nothing for attempt {where}")
+    return receipt(where, row)
+
+
+def _written(change: Change, round_: RoundRow, *, store: RunStore) -> bool:
+    """Commit a change of an open attempt; False if it is not open, or the row does not allow it."""
+    if round_.state != "OPEN":
+        return False
+    try:
+        store.commit(change)
+    except CommitConflict:
+        return False
+    return True
+
+
+def _load_round(where: AttemptId, client: ClientRow, *, store: RunStore) -> RoundRow:
+    item = store.get(round_key(*where))
+    round_ = None if item is None else from_item(item, RoundRow)
+    return check_chosen(round_, where, client.client_id, client.model)
+
+
+def _load_update(where: AttemptId, client: ClientRow, *, store: RunStore) -> UpdateRow | None:
+    item = store.get(update_key(*where, client.client_id))
+    return None if item is None else from_item(item, UpdateRow)

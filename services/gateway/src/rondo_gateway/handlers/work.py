@@ -1,0 +1,129 @@
+"""What the watcher looks at, and what a waiting client is given of it."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from rondo_core.model_store import UploadLinks, weights_key
+from rondo_core.rows import (
+    AssignRow,
+    RoundRow,
+    RunRow,
+    UpdateRow,
+    from_item,
+    round_prefix,
+    run_key,
+    run_pk,
+)
+from rondo_core.run_store import Item, RunStore
+from rondo_core.wire import Assignment, BaseVersion
+from rondo_gateway.domain.attempts import AttemptId, attempt_of
+from rondo_gateway.domain.snapshot import Interests, OpenAttempt, Snapshot
+from rondo_gateway.handlers.archive import Archive
+
+__all__ = ["assignment", "observe"]
+
+LINK_SECONDS = 900
+RUN_LOOK_SECONDS = 0.5
+"""How often a run without an active attempt is looked at: it is between rounds, or over."""
+
+
+def observe(
+    interests: Interests, before: Snapshot, *, store: RunStore, archive: Archive, now: datetime
+) -> Snapshot:
+    """Look at what is waited for, however many wait: one index query, and one query per attempt.
+
+    The index may be behind, so it only says where to look: an attempt is handed out after a strong
+    read of its rows, which is done once. An index that still shows an attempt which is sealed
+    costs a client a refused declaration, nothing else.
+
+    Raises:
+        Unavailable: the table did not answer.
+    """
+    rounds = _active_rounds(store) if interests.work else []
+    active_runs = frozenset(row.run_id for row in rounds)
+    loaded: dict[AttemptId, dict[str, UpdateRow]] = {}
+    attempts: dict[AttemptId, OpenAttempt] = {}
+    for where in [attempt_of(row) for row in rounds if row.state == "OPEN"]:
+        known = before.attempts.get(where) or _load(where, loaded, store=store, archive=archive)
+        if known is not None:
+            attempts[where] = known
+    kept = {where: rows for where, rows in before.updates.items() if where in attempts}
+    seen = {where: _updates(where, store=store) for where in interests.verdicts}
+    due = _runs_to_read(interests.runs - active_runs, before, now=now)
+    return Snapshot(
+        active_runs=active_runs,
+        attempts=attempts,
+        updates=kept | loaded | seen,
+        runs={**before.runs, **{run_id: _run(run_id, store=store) for run_id in due}},
+        looked_at={**before.looked_at, **dict.fromkeys(due, now)},
+    )
+
+
+def assignment(attempt: OpenAttempt, client_id: str, *, links: UploadLinks) -> Assignment:
+    """Spell out what a client is asked to do, with a link to the base version."""
+    assigned, base = attempt.assigned[client_id], attempt.base
+    url = links.for_download(weights_key(base.sha256), expires_seconds=LINK_SECONDS)
+    return Assignment(
+        run_id=attempt.where.run_id,
+        round=attempt.where.round,
+        attempt=attempt.where.attempt,
+        rounds=attempt.run.rounds,
+        model=attempt.round.model,
+        spec=attempt.round.spec,
+        layout=attempt.round.layout,
+        base=BaseVersion(version=base.version, sha256=base.sha256, size=base.size, url=url),
+        seed=assigned.seed,
+        training=assigned.training,
+        deadline_at=attempt.deadline_at,
+        metrics=base.metrics,
+    )
+
+
+def _active_rounds(store: RunStore) -> list[RoundRow]:
+    return [from_item(item, RoundRow) for item in store.active("round")]
+
+
+def _load(
+    where: AttemptId,
+    loaded: dict[AttemptId, dict[str, UpdateRow]],
+    *,
+    store: RunStore,
+    archive: Archive,
+) -> OpenAttempt | None:
+    """Read all rows of an attempt; None when it is not open after all."""
+    first, *rest = store.query(run_pk(where.run_id), round_prefix(where.round, where.attempt))
+    round_ = from_item(first, RoundRow)
+    if round_.state != "OPEN" or round_.deadline_at is None:
+        return None
+    assigned = (from_item(item, AssignRow) for item in rest if "#ASSIGN#" in str(item["SK"]))
+    loaded[where] = _by_client(item for item in rest if "#UPD#" in str(item["SK"]))
+    return OpenAttempt(
+        where=where,
+        round=round_,
+        run=archive.run(where.run_id),
+        base=archive.version(where.run_id, round_.base),
+        assigned={row.client_id: row for row in assigned if row.client_id in round_.clients},
+        deadline_at=round_.deadline_at,
+    )
+
+
+def _updates(where: AttemptId, *, store: RunStore) -> dict[str, UpdateRow]:
+    prefix = f"{round_prefix(where.round, where.attempt)}#UPD#"
+    return _by_client(store.query(run_pk(where.run_id), prefix))
+
+
+def _by_client(items: Iterable[Item]) -> dict[str, UpdateRow]:
+    rows = (from_item(item, UpdateRow) for item in items)
+    return {row.client_id: row for row in rows}
+
+
+def _runs_to_read(wanted: frozenset[str], before: Snapshot, *, now: datetime) -> frozenset[str]:
+    """Leave out the runs that were read a moment ago."""
+    moment = timedelta(seconds=RUN_LOOK_SECONDS)
+    recent = {run_id for run_id, at in before.looked_at.items() if now - at < moment}
+    return wanted - recent
+
+
+def _run(run_id: str, *, store: RunStore) -> RunRow | None:
+    item = store.get(run_key(run_id))
+    return None if item is None else from_item(item, RunRow)
