@@ -6,6 +6,7 @@ Services get the variables that containers get; none of them knows that it runs 
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = ["Plan", "Stack", "running"]
 
 TOKEN_FILE = "operator-token"  # noqa: S105  (a file's name)
 GRACE_SECONDS = 30.0
+PASSED_ON = ("HOME", "LANG", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,12 @@ class Stack:
     log_folder: Path
     supervisor: Supervisor
 
-    def environment(self) -> dict[str, str]:
-        """Variables for a program that uses this stack as an operator."""
-        return self.aws.environment() | {
-            "RONDO_INFERENCE_URL": self.inference_urls[0],
-            "RONDO_PREFIX": self.settings.rondo_prefix,
-            "RONDO_TOKEN_FILE": str(self.token_file),
+    def client_environment(self) -> dict[str, str]:
+        """Variables for a data owner's program: no credential of any cloud is among them."""
+        return _passed_on() | {
+            "KERAS_BACKEND": "tensorflow",
             "RONDO_URL": self.gateway_url,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
         }
 
 
@@ -100,27 +101,44 @@ def running(plan: Plan) -> Iterator[Stack]:
         settings = AwsSettings(
             aws_endpoint_url=aws.endpoint_url, aws_region=aws.region, rondo_prefix=plan.prefix
         )
-        token, token_file = _operator_token(bootstrap(settings).operator_token, plan.folder)
+        token = _operator_token(bootstrap(settings).operator_token, plan.folder)
         environment = _environment(plan, aws, redis.url)
         ports = {name: free_port() for name in _argv(plan)}
         for name, argv in _argv(plan).items():
             supervisor.start(_program(name, argv, environment, ports[name]))
         for name, port in ports.items():
             await_ready(name, http_answers(f"http://127.0.0.1:{port}/readyz"), supervisor)
-        yield Stack(
-            settings=settings,
-            aws=aws,
-            gateway_url=f"http://127.0.0.1:{ports['gateway']}",
-            inference_urls=tuple(
-                f"http://127.0.0.1:{port}"
-                for name, port in ports.items()
-                if name.startswith("inference")
-            ),
-            operator_token=token,
-            token_file=token_file,
-            log_folder=log_folder,
-            supervisor=supervisor,
-        )
+        try:
+            yield _stack(plan, aws, settings, token, ports, supervisor)
+        finally:
+            _stop_together(tuple(ports), supervisor)
+
+
+def _stack(  # noqa: PLR0917
+    plan: Plan,
+    aws: AwsEmulator,
+    settings: AwsSettings,
+    token: str,
+    ports: Mapping[str, int],
+    supervisor: Supervisor,
+) -> Stack:
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    return Stack(
+        settings=settings,
+        aws=aws,
+        gateway_url=urls["gateway"],
+        inference_urls=tuple(url for name, url in urls.items() if name.startswith("inference")),
+        operator_token=token,
+        token_file=plan.folder / TOKEN_FILE,
+        log_folder=plan.folder / "logs",
+        supervisor=supervisor,
+    )
+
+
+def _stop_together(names: tuple[str, ...], supervisor: Supervisor) -> None:
+    """End all services at once, before what they use: each may take some seconds to finish."""
+    with ThreadPoolExecutor(max(1, len(names))) as threads:
+        list(threads.map(supervisor.stop, names))
 
 
 def _argv(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -139,14 +157,13 @@ def _argv(plan: Plan) -> dict[str, tuple[str, ...]]:
     return {name: (str(scripts / argv[0]), *argv[1:]) for name, argv in programs.items()}
 
 
+def _passed_on() -> dict[str, str]:
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
 def _environment(plan: Plan, aws: AwsEmulator, redis_url: str) -> dict[str, str]:
-    passed_on = {
-        name: os.environ[name]
-        for name in ("PATH", "HOME", "LANG", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-        if name in os.environ
-    }
     return {
-        **passed_on,
+        **_passed_on(),
         **aws.environment(),
         "CACHE_FOLDER": str(plan.folder / "cache"),
         "HOST": "127.0.0.1",
@@ -172,10 +189,10 @@ def _is_worker(name: str) -> bool:
     return name.startswith(("aggregator", "dispatcher", "evaluator"))
 
 
-def _operator_token(fresh: str | None, folder: Path) -> tuple[str, Path]:
+def _operator_token(fresh: str | None, folder: Path) -> str:
     """Keep the token that bootstrap made; at a second start over kept state, read it back."""
     file = folder / TOKEN_FILE
     if fresh is not None:
         file.touch(mode=0o600)
         file.write_text(fresh)
-    return file.read_text(), file
+    return file.read_text()

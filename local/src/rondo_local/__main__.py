@@ -1,0 +1,5 @@
+"""``python -m rondo_local``."""
+
+from rondo_local.cli import main
+
+main()
