@@ -37,6 +37,10 @@ class S3ModelStore:
         """Create an object; S3 checks the digest on arrival."""
         content = data if isinstance(data, bytes) else bytes(data)
         digest = hashlib.sha256(content)
+        if len(content) > MIN_PART_BYTES and self.head(key) is not None:
+            # Do not send megabytes only to hear that they are there; LocalStack, which refuses
+            # before it has read them, lets go of the connection instead of answering.
+            return self._same(key, digest.hexdigest(), len(content))
         for _ in pauses():
             with answered(f"put {key}"):
                 try:
