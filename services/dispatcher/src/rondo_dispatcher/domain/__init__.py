@@ -1,0 +1,3 @@
+"""What comes next in a round, as pure functions: rows in, changes and events out."""
+
+__all__: list[str] = []

@@ -1,0 +1,105 @@
+"""One attempt of a round, as one query finds it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from rondo_core.rows import GateRow, RoundRow, UpdateRow, from_item, round_key, round_prefix, run_pk
+from rondo_core.run_store import Equals, Item, Key
+
+__all__ = ["TERMINAL", "Attempt", "AttemptId", "read_attempt", "unchanged"]
+
+TERMINAL = frozenset({"COMMITTED", "ABORTED"})
+
+
+class AttemptId(NamedTuple):
+    """Which attempt of which round of which run."""
+
+    run_id: str
+    round: int
+    attempt: int
+
+    @classmethod
+    def of(cls, row: RoundRow) -> Self:
+        """Return which attempt a row is of."""
+        return cls(row.run_id, row.round, row.attempt)
+
+    @property
+    def key(self) -> Key:
+        """Key of the attempt's ROUND row."""
+        return round_key(*self)
+
+    @property
+    def pk(self) -> str:
+        """Partition of all rows of the run."""
+        return run_pk(self.run_id)
+
+    @property
+    def prefix(self) -> str:
+        """What the sort keys of all rows of the attempt start with."""
+        return round_prefix(self.round, self.attempt)
+
+    def event_id(self, kind: str) -> str:
+        """Return the id of the attempt's one event of a kind."""
+        return f"{kind}/{self.run_id}/{self.round}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The ROUND row with its gates and updates.
+
+    Attributes:
+        updates: ascending by client id, which is the order of the manifest.
+    """
+
+    row: RoundRow
+    gates: tuple[GateRow, ...] = ()
+    updates: tuple[UpdateRow, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[UpdateRow, ...]:
+        """The updates that count."""
+        return tuple(update for update in self.updates if update.state == "ACCEPTED")
+
+    @property
+    def counted(self) -> int:
+        """How many updates the gates let through."""
+        return sum(gate.n for gate in self.gates)
+
+    @property
+    def all_judged(self) -> bool:
+        """Whether every chosen client's update was accepted or rejected."""
+        judged = {one.client_id for one in self.updates if one.state in {"ACCEPTED", "REJECTED"}}
+        return judged.issuperset(self.row.clients)
+
+    @property
+    def awaits_verdict(self) -> bool:
+        """Whether a reported update is neither accepted nor rejected yet."""
+        return any(update.state == "REPORTED" for update in self.updates)
+
+
+def read_attempt(items: Iterable[Item]) -> Attempt | None:
+    """Sort the rows of an attempt by kind; None when there is no ROUND row among them.
+
+    Raises:
+        Invalid: a row cannot be read; the text names it.
+    """
+    row: RoundRow | None = None
+    gates: list[GateRow] = []
+    updates: list[UpdateRow] = []
+    for item in items:
+        match str(item["SK"]).split("#"):
+            case [_, _, _]:
+                row = from_item(item, RoundRow)
+            case [_, _, _, "GATE", _]:
+                gates.append(from_item(item, GateRow))
+            case [_, _, _, "UPD", _]:
+                updates.append(from_item(item, UpdateRow))
+    if row is None:
+        return None
+    return Attempt(row, tuple(gates), tuple(sorted(updates, key=lambda one: one.client_id)))
+
+
+def unchanged(row: RoundRow) -> tuple[Equals, Equals]:
+    """Return the conditions under which a step may be made that was decided on this row."""
+    return Equals("state", row.state), Equals("epoch", row.epoch)

@@ -1,0 +1,48 @@
+"""Which clients take part in a round, and with which seeds: pure functions of run and round."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from rondo_core.rows import ClientRow
+
+__all__ = ["AVAILABLE_SECONDS", "available", "choose", "training_seed"]
+
+AVAILABLE_SECONDS = 60.0
+"""A client that polled within this time is there."""
+
+
+def available(clients: Iterable[ClientRow], *, now: datetime) -> tuple[str, ...]:
+    """Return the ids of the clients that polled within ``AVAILABLE_SECONDS``, ascending."""
+    since = now - timedelta(seconds=AVAILABLE_SECONDS)
+    return tuple(sorted(client.client_id for client in clients if client.last_seen >= since))
+
+
+def choose(candidates: Iterable[str], *, run_id: str, round_: int, count: int) -> tuple[str, ...]:
+    """Choose ``count`` clients, seeded by run and round; fewer candidates are all chosen.
+
+    Each candidate draws the SHA-256 of run, round and its own id, and the lowest win. So every
+    subset of this size is equally likely, the order of the candidates does not matter, and one who
+    comes or goes replaces one other at most.
+
+    Returns:
+        The chosen ids, ascending.
+
+    >>> choose(["ann", "bob", "eve"], run_id="run", round_=1, count=2)
+    ('ann', 'eve')
+    """
+    drawn = sorted(candidates, key=lambda client: _draw("choice", run_id, round_, client))
+    return tuple(sorted(drawn[:count]))
+
+
+def training_seed(run_id: str, round_: int, client_id: str) -> int:
+    """Return a client's seed of one round, 0 to 2**31 - 1; every attempt of the round has the same.
+
+    >>> training_seed("run", 1, "ann") == training_seed("run", 2, "ann")
+    False
+    """
+    return int.from_bytes(_draw("training", run_id, round_, client_id)[:4], "big") >> 1
+
+
+def _draw(purpose: str, run_id: str, round_: int, client_id: str) -> bytes:
+    return hashlib.sha256(f"{purpose}/{run_id}/{round_}/{client_id}".encode()).digest()
