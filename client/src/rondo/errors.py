@@ -1,0 +1,117 @@
+"""What the gateway answers instead of what was asked for, in the families of `rondo_core.errors`.
+
+RondoError
+├── Invalid          never retry
+│   ├── Refused          the gateway found a rule broken; ``code`` says which
+│   └── Unauthorized     it does not know this client, token or invite
+├── NotFound
+│   └── Missing          it does not know the thing named
+├── Conflict
+│   └── Contradicted     it holds something else already, or the round is over (``code`` late)
+└── Unavailable
+    └── Busy             try again later; the SDK does so itself for a while
+
+All of these are also a `GatewayError`, which has the fields.
+"""
+
+from http import HTTPStatus
+
+import httpx
+import msgspec
+
+from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
+from rondo_core.wire import Problem
+
+__all__ = [
+    "Busy",
+    "Contradicted",
+    "GatewayError",
+    "LinkRefused",
+    "Missing",
+    "Refused",
+    "Unauthorized",
+    "error_from",
+]
+
+_SHOWN_CHARACTERS = 200
+
+
+class GatewayError(RondoError):
+    """An error that was answered over HTTP.
+
+    Attributes:
+        code: a short stable word that a program can branch on.
+        correlation_id: finds the line in the gateway's log.
+        retry_after_seconds: how long the gateway wants to be left alone, 0 where it did not say.
+    """
+
+    def __init__(self, problem: Problem, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(
+            f"{problem.message} ({problem.code}, correlation id {problem.correlation_id})"
+        )
+        self.code = problem.code
+        self.correlation_id = problem.correlation_id
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Refused(GatewayError, Invalid):
+    """The request breaks a rule."""
+
+
+class Unauthorized(GatewayError, Invalid):
+    """The token, the invite or the key is not one that the gateway knows."""
+
+
+class Missing(GatewayError, NotFound):
+    """The gateway does not know the model, run or round named."""
+
+
+class Contradicted(GatewayError, Conflict):
+    """The gateway holds other content, or the round went on."""
+
+
+class Busy(GatewayError, Unavailable):
+    """The gateway, or what it rests on, cannot answer now."""
+
+
+class LinkRefused(Invalid):
+    """The store did not take a presigned link; a new one may be taken."""
+
+
+_FAMILIES: dict[int, type[GatewayError]] = {
+    HTTPStatus.UNAUTHORIZED: Unauthorized,
+    HTTPStatus.FORBIDDEN: Unauthorized,
+    HTTPStatus.NOT_FOUND: Missing,
+    HTTPStatus.CONFLICT: Contradicted,
+    HTTPStatus.TOO_MANY_REQUESTS: Busy,
+}
+
+
+def error_from(response: httpx.Response) -> GatewayError:
+    """Turn an answer that is an error into the exception of its family.
+
+    Args:
+        response: read to its end; a body of another form (a proxy's, for example) is quoted.
+    """
+    status = response.status_code
+    try:
+        problem = msgspec.json.decode(response.content, type=Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        message = _told(response)[:_SHOWN_CHARACTERS] or response.reason_phrase
+        problem = Problem(code=f"http-{status}", message=message, correlation_id="unknown")
+    family = _FAMILIES.get(status, Busy if response.is_server_error else Refused)
+    return family(problem, retry_after_seconds=_retry_after(response))
+
+
+def _told(response: httpx.Response) -> str:
+    """Return the text of ``{"error": …}``, as inference answers, or of whatever came."""
+    try:
+        return msgspec.json.decode(response.content, type=dict[str, str])["error"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        return response.text.strip()
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Read the header's form in seconds; its form as a date is not used by any of our doors."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else 0.0

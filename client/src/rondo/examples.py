@@ -1,0 +1,60 @@
+"""From a data owner's examples to the arrays that a model takes, and a loss."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rondo_core.errors import Invalid
+from rondo_core.model_inputs import check_inputs, decode_rows, decode_targets
+from rondo_core.model_spec import ModelSpec
+from rondo_core.output_schema import Classes
+
+__all__ = ["encode_examples"]
+
+
+def encode_examples(
+    spec: ModelSpec, x: ArrayLike | Sequence[object], y: ArrayLike | Sequence[object]
+) -> tuple[NDArray[np.float32], NDArray[np.int32] | NDArray[np.float32]]:
+    """Return inputs and targets as model and loss take them, every value checked.
+
+    Args:
+        spec: says what is right.
+        x: an array of numbers, (n, *input shape), where sides of 1 may be left out or a picture be
+            one flat row; or rows as `decode_rows` takes them.
+        y: labels as the spec spells them (the number 3 is the label ``3``); where no label is a
+            number, whole numbers are positions in the spec's list; or, for a number, numbers.
+
+    Raises:
+        Invalid: shapes do not fit, or ``x`` and ``y`` differ in length.
+        RowInvalid: names row, column, value and rule.
+    """
+    targets = _targets(spec, np.asarray(y))
+    inputs = _inputs(spec, x)
+    if len(inputs) != len(targets):
+        raise Invalid(f"x has {len(inputs)} examples and y has {len(targets)}")
+    return inputs, targets
+
+
+def _inputs(spec: ModelSpec, x: ArrayLike | Sequence[object]) -> NDArray[np.float32]:
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf":
+        return decode_rows(spec, list(x))  # type: ignore[arg-type]  # it checks every row
+    fits = x.ndim > 1 and x.size == len(x) * int(np.prod(spec.input.shape))
+    return check_inputs(spec, x.reshape(len(x), *spec.input.shape) if fits else x)
+
+
+def _targets(spec: ModelSpec, y: NDArray[np.generic]) -> NDArray[np.int32] | NDArray[np.float32]:
+    if y.ndim == 2 and y.shape[1] == 1:  # noqa: PLR2004  (a column is as good as a row)
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise Invalid(f"y has shape {y.shape}, expected (n,)")
+    if (
+        isinstance(spec.output, Classes)
+        and y.dtype.kind in "iu"
+        and not any(label.lstrip("-").isdigit() for label in spec.output.labels)
+    ):
+        labels = spec.output.labels
+        if y.size and (y.min() < 0 or y.max() >= len(labels)):
+            raise Invalid(f"y holds {y.min()}..{y.max()}, but there are {len(labels)} labels")
+        return y.astype(np.int32)
+    return decode_targets(spec, y.tolist())

@@ -1,0 +1,94 @@
+"""A trainer for the run's own model spec, by Keras (extra ``keras``)."""
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rondo.examples import encode_examples
+from rondo.trainer import EXAMPLES, RoundTask, Weights, split
+from rondo_core.errors import Invalid
+from rondo_core.initial_weights import layout_of_spec
+from rondo_core.keras import build, evaluate, get_flat, set_flat
+from rondo_core.model_spec import ModelSpec
+from rondo_core.training_parameters import TrainingParameters
+
+__all__ = ["KerasTrainer"]
+
+
+class KerasTrainer:
+    """Builds the spec's model once and trains it round after round.
+
+    Every round starts from the received weights and a fresh optimizer: what momentum or Adam
+    remember of the last round belongs to weights that nobody has any more.
+
+    Args:
+        spec: the run's model spec.
+        x: examples as the model takes them, or rows; see `rondo.examples.encode_examples`.
+        y: targets.
+        holdout: share of the examples that is only measured on.
+        seed: of that choice.
+
+    Raises:
+        Invalid: the examples do not fit the spec, or are fewer than 2.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, x: ArrayLike, y: ArrayLike, *, holdout: float = 0.2, seed: int = 0
+    ) -> None:
+        inputs, targets = encode_examples(spec, x, y)
+        train, kept = split(len(inputs), holdout=holdout, seed=seed)
+        self._spec = spec
+        self._layout = layout_of_spec(spec)
+        self._train = inputs[train], targets[train]
+        self._kept = inputs[kept], targets[kept]
+        self._compile(spec.training)
+
+    def evaluate(self, weights: Weights) -> dict[str, float]:
+        """Measure loss and metrics on the part that is never trained on."""
+        set_flat(self._model, self._layout.flatten(weights))
+        try:
+            return evaluate(self._model, *self._kept)
+        except Invalid:  # the version answers NaN: a fact about it, not about this client
+            return {EXAMPLES: float(len(self._kept[0])), "loss": float("nan")}
+
+    def train(self, weights: Weights, task: RoundTask) -> tuple[Weights, int]:
+        """Train for the task's epochs, in an order that its seed decides.
+
+        Raises:
+            SpecInvalid: the run overrides a training parameter that does not exist, or badly.
+        """
+        training = self._spec.training.overridden(task.training)
+        if _optimizing(training) != _optimizing(self._training):
+            self._compile(training)
+        set_flat(self._model, self._layout.flatten(weights))
+        self._forget()
+        inputs, targets = self._train
+        rng = np.random.default_rng(task.seed)
+        for _ in range(training.epochs):
+            order = rng.permutation(len(inputs))
+            self._model.fit(
+                inputs[order],
+                targets[order],
+                batch_size=training.batch_size,
+                shuffle=False,  # Keras would draw from a generator that all of the program shares
+                verbose=0,
+            )
+        return self._layout.to_arrays(get_flat(self._model)), len(inputs)
+
+    def _compile(self, training: TrainingParameters) -> None:
+        self._training = training
+        self._model = build(self._spec, training)
+        self._model.optimizer.build(self._model.trainable_variables)
+        self._fresh = [
+            keras.ops.convert_to_numpy(variable) for variable in self._model.optimizer.variables
+        ]
+
+    def _forget(self) -> None:
+        """Set the optimizer back; its variables hold the learning rate too, so not all to zero."""
+        for variable, value in zip(self._model.optimizer.variables, self._fresh, strict=True):
+            variable.assign(value)
+
+
+def _optimizing(training: TrainingParameters) -> tuple[str, float, float]:
+    """Return what a compiled model cannot change."""
+    return training.optimizer, training.learning_rate, training.momentum

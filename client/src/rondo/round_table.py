@@ -1,0 +1,78 @@
+"""A client's rounds as a table for people, and as lines for logs."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from rondo.history import RoundResult
+from rondo.trainer import EXAMPLES
+
+__all__ = ["round_line", "rounds_table"]
+
+_PREFERRED = ("loss", "accuracy", "auc", "mean_absolute_error")
+_STYLES = {"accepted": "green", "rejected": "bold red", "late": "yellow", "unknown": "yellow"}
+_UNKNOWN = "·"
+
+
+def rounds_table(rounds: Sequence[RoundResult], last: int | None = None) -> Table:
+    """Return one row per round: own metrics, the federation's, examples, seconds, verdict.
+
+    Metrics are of the version that the round started from; ``last`` shows only that many rows.
+    """
+    names = _metric_names(rounds)
+    table = Table(title_justify="left", header_style="bold")
+    table.add_column("round", justify="right")
+    for name in names:
+        table.add_column(f"own {name}", justify="right")
+    for name in names:
+        table.add_column(f"federation {name}", justify="right")
+    table.add_column("examples", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("verdict")
+    for entry in rounds[-last:] if last else rounds:
+        table.add_row(
+            _round(entry),
+            *(_number(entry.metrics, name) for name in names),
+            *(_number(entry.federation, name) for name in names),
+            str(entry.examples),
+            f"{entry.seconds:.1f}",
+            _verdict(entry),
+        )
+    return table
+
+
+def round_line(entry: RoundResult) -> str:
+    """Return one round as a line.
+
+    >>> round_line(RoundResult(run_id="r", round=2, attempt=1, verdict="accepted",
+    ...     metrics={"accuracy": 0.5, "examples": 9.0}, examples=40, seconds=1.25))
+    'round 2: accepted, own accuracy 0.5000, 40 examples, 1.2 s'
+    """
+    own = [f"own {name} {entry.metrics[name]:.4f}" for name in _metric_names([entry])]
+    parts = [
+        f"round {_round(entry)}: {entry.verdict}",
+        *own,
+        f"{entry.examples} examples",
+        f"{entry.seconds:.1f} s",
+    ]
+    return ", ".join(parts) + (f" ({entry.reason})" if entry.reason else "")
+
+
+def _metric_names(rounds: Sequence[RoundResult]) -> list[str]:
+    """Choose two metrics at most, the best known ones first."""
+    found = {name for entry in rounds for name in entry.metrics} - {EXAMPLES}
+    known = [name for name in _PREFERRED if name in found]
+    return (known + sorted(found - set(known)))[:2]
+
+
+def _round(entry: RoundResult) -> str:
+    return str(entry.round) + (f" (attempt {entry.attempt})" if entry.attempt > 1 else "")
+
+
+def _number(metrics: dict[str, float], name: str) -> str:
+    return f"{metrics[name]:.4f}" if name in metrics else _UNKNOWN
+
+
+def _verdict(entry: RoundResult) -> str:
+    text = f"[{_STYLES[entry.verdict]}]{entry.verdict}[/]"
+    return f"{text}: {entry.reason}" if entry.reason else text

@@ -1,0 +1,112 @@
+"""A client's update on its own disk: whole before anybody hears of it, kept until it is judged."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rondo.files import write_whole
+from rondo.history import Attempt
+from rondo_core.errors import LayoutMismatch
+from rondo_core.weights import Layout, decode, digest, encode, layout_of_file, sha256_file
+from rondo_core.wire import Declaration
+
+__all__ = ["Base", "Pending", "drop_updates", "load_update", "save_update"]
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The version that a round starts from.
+
+    Attributes:
+        layout: of this and all other weights of the model.
+        flat: float32 (size,), read-only.
+    """
+
+    layout: Layout
+    flat: NDArray[np.float32]
+
+    @classmethod
+    def read(cls, path: Path, layout_digest: str) -> "Base":
+        """Read a downloaded version.
+
+        Raises:
+            HeaderInvalid: the file does not begin as a version does.
+            LayoutMismatch: it is a version of another model.
+        """
+        data = path.read_bytes()
+        layout = layout_of_file(data)
+        if layout.digest != layout_digest:
+            raise LayoutMismatch("(header)", f"layout {layout.digest}, expected {layout_digest}")
+        return cls(layout, decode(data, layout))
+
+    @property
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The tensors by name, as read-only views."""
+        return self.layout.to_arrays(self.flat)
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """An update that is on disk: for what, what will be declared, how long it took to make."""
+
+    attempt: Attempt
+    declaration: Declaration
+    seconds: float
+
+
+def save_update(
+    folder: Path,
+    base: Base,
+    new: Mapping[str, NDArray[np.float32]],
+    *,
+    attempt: Attempt,
+    examples: int,
+    metrics: dict[str, float],
+    seconds: float,
+) -> tuple[Pending, Path]:
+    """Write new minus base as a file with the base's own header, and then what will be declared.
+
+    NaN is written too: an update that is refused tells the federation at once that it need not
+    wait for this client.
+
+    Raises:
+        LayoutMismatch: the trainer gave other tensors than it was given; names the layer.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        delta = base.layout.flatten(new) - base.flat
+    data = encode(base.layout, delta)
+    write_whole(_file(folder), data)
+    pending = Pending(
+        attempt=attempt,
+        declaration=Declaration(
+            sha256=digest(data), size=len(data), examples=examples, metrics=metrics
+        ),
+        seconds=seconds,
+    )
+    write_whole(folder / "declaration.json", msgspec.json.encode(pending))
+    return pending, _file(folder)
+
+
+def load_update(folder: Path) -> tuple[Pending, Path] | None:
+    """Return the update that `save_update` finished in this folder, and its file; else None."""
+    try:
+        pending = msgspec.json.decode((folder / "declaration.json").read_bytes(), type=Pending)
+        found = sha256_file(_file(folder))
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    return (pending, _file(folder)) if found == pending.declaration.sha256 else None
+
+
+def drop_updates(updates: Path, keep: Path | None = None) -> None:
+    """Delete all updates but the one in ``keep``: they are judged or late."""
+    for folder in updates.glob("*"):
+        if folder != keep:
+            shutil.rmtree(folder)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "update.safetensors"

@@ -1,0 +1,213 @@
+"""A client's part in a run: measure, train, submit, hear the verdict, round by round.
+
+Whatever is worth keeping is on disk before anybody is told of it, so a program that is killed at
+any point goes on where it was: with the same bytes, and without training again.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from rondo.client_calls import ClientCalls
+from rondo.errors import LinkRefused
+from rondo.history import Attempt, Journal, Result, RoundResult
+from rondo.home import Home, plain_name
+from rondo.progress import Progress
+from rondo.store_link import StoreLink
+from rondo.submission import LINKS, submit
+from rondo.trainer import EXAMPLES, RoundTask, Trainer, TrainerFactory
+from rondo.updates import Base, Pending, drop_updates, load_update, save_update
+from rondo_core.clock import Clock
+from rondo_core.errors import Invalid
+from rondo_core.events import Sha256
+from rondo_core.weights import sha256_file
+from rondo_core.wire import Assignment, BaseVersion, Work
+
+__all__ = ["Tools", "Worker"]
+
+IDLE_SECONDS = 0.2
+"""Pause after a poll without news; a gateway that is stopping may answer at once, and often."""
+OVER = frozenset({"FINISHED", "FAILED", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a worker works with."""
+
+    home: Home
+    calls: ClientCalls
+    store: StoreLink
+    clock: Clock
+    progress: Progress
+
+
+class Worker:
+    """Takes part in one run after the other; one at a time for each home.
+
+    Args:
+        tools: the client's doors to the world.
+        make_trainer: called when a model spec is met for the first time.
+    """
+
+    def __init__(self, tools: Tools, make_trainer: TrainerFactory) -> None:
+        self._tools = tools
+        self._make_trainer = make_trainer
+        self._trainer: tuple[str, Trainer] | None = None
+        self._journal = Journal.load(tools.home.progress)
+
+    def take_part(self) -> Result:
+        """Do every round of one run that this client is chosen for; returns when the run is over.
+
+        A run that this client was in when it was stopped is gone on with. Otherwise it waits for
+        the next assignment, however long that takes.
+
+        Raises:
+            GatewayError: the gateway refuses this client or its requests.
+            Unavailable: it was away for longer than patience lasts.
+            LayoutMismatch: the trainer gave other tensors than it was given.
+            Invalid: a base version is not what was promised, or the trainer breaks its contract.
+        """
+        tools, links_refused = self._tools, 0
+        tools.progress.show(self._journal.rounds, "waiting for a round")
+        self._finish_what_was_begun()
+        while True:
+            work = self._poll()
+            if work.run_state in OVER:
+                return self._end(work)
+            if (assignment := work.assignment) is None or self._is_settled(assignment):
+                tools.clock.sleep(IDLE_SECONDS)
+                continue
+            try:
+                self._play(assignment)
+                links_refused = 0
+            except LinkRefused:  # the next poll brings a fresh one
+                links_refused += 1
+                if links_refused == LINKS:
+                    raise
+
+    def _finish_what_was_begun(self) -> None:
+        """Hand in what an earlier program left; the gateway may not offer that round again."""
+        for folder in sorted(self._tools.home.updates.glob("*")):
+            found = load_update(folder)
+            if found is not None and found[0].attempt.name not in self._journal.settled:
+                self._hand_in(*found)
+
+    def _is_settled(self, assignment: Assignment) -> bool:
+        return Attempt.of(assignment).name in self._journal.settled
+
+    def _poll(self) -> Work:
+        done = self._journal.settled[-1] if self._journal.settled else None
+        return self._tools.calls.work(done=done, run_id=self._journal.run_id)
+
+    def _end(self, work: Work) -> Result:
+        run_id, state = self._journal.run_id, work.run_state
+        if run_id is None or state is None:
+            raise Invalid("the gateway speaks of the end of a run that it was not asked about")
+        rounds = tuple(entry for entry in self._journal.rounds if entry.run_id == run_id)
+        result = Result(run_id=run_id, state=state, reason=work.reason, rounds=rounds)
+        self._remember(Journal(settled=self._journal.settled[-1:]))
+        drop_updates(self._tools.home.updates)
+        self._tools.progress.over(result)
+        return result
+
+    def _remember(self, journal: Journal) -> None:
+        journal.save(self._tools.home.progress)
+        self._journal = journal
+
+    def _play(self, assignment: Assignment) -> None:
+        """Do one round: make the update, or find it on disk, and hand it in."""
+        tools = self._tools
+        name = plain_name("run", assignment.run_id)
+        folder = tools.home.updates / f"{name}-{assignment.round:06d}-{assignment.attempt:02d}"
+        self._remember(self._journal.begun(assignment))
+        drop_updates(tools.home.updates, keep=folder)
+        pending, file = load_update(folder) or self._make_update(assignment, folder)
+        self._show(assignment, "handing in")
+        self._hand_in(pending, file)
+        self._show(assignment, "waiting for a round")
+
+    def _hand_in(self, pending: Pending, file: Path) -> None:
+        tools, attempt, made = self._tools, pending.attempt, pending.declaration
+        outcome = submit(pending, file, calls=tools.calls, store=tools.store, clock=tools.clock)
+        entry = RoundResult(
+            run_id=attempt.run_id,
+            round=attempt.round,
+            attempt=attempt.attempt,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            metrics=made.metrics,
+            examples=made.examples,
+            seconds=pending.seconds,
+        )
+        self._remember(self._journal.with_round(entry))
+
+    def _make_update(self, assignment: Assignment, folder: Path) -> tuple[Pending, Path]:
+        tools = self._tools
+        self._show(assignment, "downloading")
+        base = Base.read(self._fetch(assignment.base), assignment.layout)
+        trainer = self._trainer_for(assignment)
+        start = tools.clock.monotonic()
+        self._show(assignment, "measuring")
+        metrics = _checked_metrics(trainer.evaluate(base.weights))
+        self._show(assignment, "training")
+        new, examples = trainer.train(base.weights, _task(assignment))
+        return save_update(
+            folder,
+            base,
+            new,
+            attempt=Attempt.of(assignment),
+            examples=_checked_examples(examples),
+            metrics=metrics,
+            seconds=tools.clock.monotonic() - start,
+        )
+
+    def _fetch(self, base: BaseVersion) -> Path:
+        """Return the base version's file; the newest one stays on disk for a second attempt."""
+        versions = self._tools.home.versions
+        path = versions / f"{msgspec.convert(base.sha256, Sha256)}.safetensors"
+        if not path.exists() or sha256_file(path) != base.sha256:
+            self._tools.store.download(base.url, path, size=base.size, sha256=base.sha256)
+        for other in versions.glob("*.safetensors"):
+            if other != path:
+                other.unlink()
+        return path
+
+    def _trainer_for(self, assignment: Assignment) -> Trainer:
+        if self._trainer is None or self._trainer[0] != assignment.spec:
+            spec = self._tools.calls.spec(assignment.model, assignment.spec)
+            self._trainer = assignment.spec, self._make_trainer(spec)
+        return self._trainer[1]
+
+    def _show(self, assignment: Assignment, stage: str) -> None:
+        where = f"round {assignment.round} of {assignment.rounds}: {stage}"
+        self._tools.progress.show(self._journal.rounds, where, assignment.rounds)
+
+
+def _task(assignment: Assignment) -> RoundTask:
+    return RoundTask(
+        run_id=assignment.run_id,
+        round=assignment.round,
+        rounds=assignment.rounds,
+        seed=assignment.seed,
+        training=assignment.training,
+    )
+
+
+def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what is not finite: JSON has no NaN, and a mean with it would be NaN for all.
+
+    Raises:
+        Invalid: the trainer does not say on how many examples it measured.
+    """
+    if not metrics.get(EXAMPLES, 0) >= 1:
+        raise Invalid(f"evaluate() gave {dict(metrics)}: {EXAMPLES!r} must be there, and >= 1")
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _checked_examples(examples: int) -> int:
+    if examples < 1:
+        raise Invalid(f"train() gave {examples} examples: there must be at least 1")
+    return int(examples)

@@ -1,0 +1,54 @@
+"""A small model, data that it fits, and a gateway that lives in the test."""
+
+from pathlib import Path
+
+import pytest
+
+import rondo
+from rondo import Federation
+from rondo_core.model_spec import ModelSpec, parse_model_spec
+from rondo_core.testing import ManualClock
+from tests.unit.rondo.fake_gateway import URL, Connect, FakeGateway
+
+SPEC = b"""{
+  "model": "line",
+  "input": {"kind": "table", "columns": [
+    {"kind": "number", "name": "a"}, {"kind": "number", "name": "b"}]},
+  "layers": [{"kind": "Dense", "name": "out", "units": 1}],
+  "output": {"kind": "number", "name": "y"},
+  "loss": "mean_squared_error",
+  "metrics": ["mean_absolute_error"],
+  "seed": 7
+}"""
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    return parse_model_spec(SPEC)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def gateway(spec: ModelSpec, clock: ManualClock) -> FakeGateway:
+    return FakeGateway(spec, clock)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def connect(gateway: FakeGateway, clock: ManualClock, home: Path) -> Connect:
+    """Each call is a program that is started anew on the same machine."""
+
+    def again() -> Federation:
+        return rondo.connect(
+            URL, "line.first-invite", "north", home=home, transport=gateway, clock=clock
+        )
+
+    return again
