@@ -1,0 +1,111 @@
+"""The task ``combine``: T5 claim, T6 where there is more than one shard, and the way to T7."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from rondo_aggregator.domain.attempt import Attempt
+from rondo_aggregator.domain.result import claim, claim_change, may_claim
+from rondo_aggregator.domain.shards import Shard, split
+from rondo_aggregator.handlers.commit import Committed, commit_version
+from rondo_aggregator.handlers.partials import missing_shards, noting_failure, shard_key
+from rondo_aggregator.handlers.ports import Jobs, Objects, Worker
+from rondo_aggregator.handlers.reading import Source, combined, round_of, source_of
+from rondo_core.bus import Publish
+from rondo_core.errors import Unavailable
+from rondo_core.layout import FLOAT32
+from rondo_core.model_store import weights_key
+from rondo_core.rows import RoundRow
+from rondo_core.run_store import CommitConflict, RunStore
+
+__all__ = ["Combined", "combine_round"]
+
+Combined = Literal["not-sealed", "claimed", "distributed"] | Committed
+"""What came of it: nothing to do, another worker's, left to the tasks of its shards, or T7's."""
+
+
+def combine_round(
+    attempt: Attempt,
+    take_over: int | None,
+    *,
+    worker: Worker,
+    store: RunStore,
+    objects: Objects,
+    jobs: Jobs,
+    publish: Publish,
+    now: datetime,
+) -> Combined:
+    """Make the version of a sealed round, or ask for what is still missing for it.
+
+    Partials are pure and create-once, so that anybody may make them at any time; the claim is for
+    who has all of them and is about to commit. So a takeover never costs a finished shard.
+
+    Raises:
+        Invalid, NotFound: this round can never be combined; the ROUND row says why.
+        Unavailable: a store, the broker or the bus did not answer; the sweep asks again.
+    """
+    round_ = round_of(attempt, store)
+    if round_ is None or round_.state != "SEALED" or round_.manifest is None:
+        return "not-sealed"
+    if not may_claim(round_, owner=worker.name, take_over=take_over):
+        return "claimed"
+    with noting_failure(attempt, store):
+        source = source_of(round_, round_.manifest, objects)
+        shards = split(source.layout.size, worker.shard_columns)
+        if _ask_for_missing(attempt, source, shards, objects, jobs):
+            return "distributed"
+        claimed = _claim(attempt, claim(round_, owner=worker.name), store)
+        if claimed is None:
+            return "claimed"
+        sha256 = _write_version(source, shards, objects)
+    return commit_version(attempt, claimed, source, sha256, store=store, publish=publish, now=now)
+
+
+def _ask_for_missing(
+    attempt: Attempt, source: Source, shards: Sequence[Shard], objects: Objects, jobs: Jobs
+) -> bool:
+    """Ask for every partial that does not exist; a lone shard has none, see `_write_version`."""
+    if len(shards) == 1:
+        return False
+    missing = list(missing_shards(source, shards, objects))
+    for index in missing:
+        jobs.make_partial(
+            attempt, manifest=source.manifest_sha256, width=shards[0].stop, index=index
+        )
+    return bool(missing)
+
+
+def _claim(attempt: Attempt, claimed: RoundRow, store: RunStore) -> RoundRow | None:
+    """Write the claim and return it, or None when another worker was faster or the round ended."""
+    try:
+        store.commit(claim_change(attempt, claimed))
+    except CommitConflict:
+        return None
+    except Unavailable:
+        row = round_of(attempt, store)
+        if row is None or (row.epoch, row.owner) != (claimed.epoch, claimed.owner):
+            raise
+    return claimed
+
+
+def _write_version(source: Source, shards: Sequence[Shard], objects: Objects) -> str:
+    """Write the version's object and return its digest.
+
+    A lone shard needs no partial: nobody joins it, and the version itself is named by its digest,
+    so that a worker that is not deterministic writes another object and not another content. Of
+    several shards no more than one is in memory at a time.
+    """
+    prefix = source.layout.prefix
+    if len(shards) == 1:
+        data = prefix + combined(source, shards[0], objects)
+        sha256 = hashlib.sha256(data).hexdigest()
+        objects.put(weights_key(sha256), data)
+        return sha256
+    digest = hashlib.sha256(prefix)
+    for shard in shards:
+        size = FLOAT32.itemsize * (shard.stop - shard.start)
+        digest.update(objects.part(shard_key(source, shard), 0, size))
+    sha256 = digest.hexdigest()
+    objects.assemble(weights_key(sha256), prefix, [shard_key(source, one) for one in shards])
+    return sha256

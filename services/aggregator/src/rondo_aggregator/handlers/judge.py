@@ -1,0 +1,126 @@
+"""The task ``validate``: read the updates of one batch, judge them, write and tell the verdicts."""
+
+import logging
+from collections.abc import Collection
+from datetime import datetime
+from typing import Literal
+
+from rondo_aggregator.domain.attempt import Attempt
+from rondo_aggregator.domain.verdicts import (
+    NO_OBJECT,
+    Accepted,
+    Rejected,
+    Verdict,
+    check_declaration,
+    known_verdict,
+    verdict_event,
+)
+from rondo_aggregator.handlers.ports import Objects
+from rondo_aggregator.handlers.reading import layout_of
+from rondo_aggregator.handlers.verdicts import late, settle
+from rondo_core.bus import Publish
+from rondo_core.errors import NotFound, UpdateInvalid
+from rondo_core.layout import Layout
+from rondo_core.model_store import ObjectInfo
+from rondo_core.rows import RoundRow, UpdateRow, from_item
+from rondo_core.run_store import RunStore
+from rondo_core.telemetry import Metrics
+from rondo_core.update_check import validate_update
+
+__all__ = ["judge_updates"]
+
+log = logging.getLogger(__name__)
+
+
+def judge_updates(
+    attempt: Attempt,
+    clients: Collection[str],
+    *,
+    store: RunStore,
+    objects: Objects,
+    publish: Publish,
+    now: datetime,
+    metrics: Metrics,
+) -> Literal["judged", "nothing"]:
+    """Accept or reject the updates of some clients (T2), then publish the hints in one call.
+
+    What was judged before is only told again: the first hint may be what a crash swallowed.
+
+    Raises:
+        Unavailable: a store or the bus did not answer; the sweep asks again.
+    """
+    round_, rows = _read(attempt, clients, store)
+    if round_ is None or round_.state == "PENDING":
+        return "nothing"
+    known = [verdict for row in rows if (verdict := known_verdict(row)) is not None]
+    with metrics.timed("rondo_validate_seconds"):
+        found = _examine_all(round_, [row for row in rows if known_verdict(row) is None], objects)
+    settled = settle(attempt, found, store=store)
+    for verdict in settled:
+        _tell(attempt, verdict, metrics)
+    verdicts = [*known, *settled]
+    if not verdicts:
+        return "nothing"
+    publish(*(verdict_event(attempt, verdict, now) for verdict in verdicts))
+    return "judged"
+
+
+def _read(
+    attempt: Attempt, clients: Collection[str], store: RunStore
+) -> tuple[RoundRow | None, list[UpdateRow]]:
+    """Read everything of the attempt in one query; the ROUND row's key is the prefix itself."""
+    items = {str(item["SK"]): item for item in store.query(*attempt.key)}
+    if attempt.key.sk not in items:
+        return None, []
+    keys = (attempt.update_key(client).sk for client in sorted(clients))
+    updates = [from_item(items[key], UpdateRow) for key in keys if key in items]
+    return from_item(items[attempt.key.sk], RoundRow), updates
+
+
+def _examine_all(round_: RoundRow, rows: list[UpdateRow], objects: Objects) -> list[Verdict]:
+    if round_.state != "OPEN":
+        return [late(row) for row in rows if row.state == "REPORTED"]
+    if not rows:
+        return []
+    layout = layout_of(round_, objects)
+    found = (_examine(row, round_, layout, objects) for row in rows)
+    return [verdict for verdict in found if verdict is not None]
+
+
+def _examine(row: UpdateRow, round_: RoundRow, layout: Layout, objects: Objects) -> Verdict | None:
+    """Judge one update; None while it is declared but not uploaded."""
+    try:
+        check_declaration(row, round_, layout)
+        info = objects.head(row.key)
+        if info is None:
+            declared = row.state == "DECLARED"
+            return None if declared else Rejected(row, NO_OBJECT, "reported, but not in the store")
+        _check_size(row, info)
+        data = objects.whole(row.key, size=row.size, version=info.version)
+        validate_update(data, layout=layout, size=row.size, sha256=row.sha256)
+    except UpdateInvalid as exc:
+        return Rejected(row, exc.code, exc.rule)
+    except NotFound as exc:
+        return Rejected(row, NO_OBJECT, str(exc))
+    return Accepted(row, info.version)
+
+
+def _check_size(row: UpdateRow, info: ObjectInfo) -> None:
+    if info.size != row.size:
+        raise UpdateInvalid("wrong-size", f"{info.size} bytes stored, {row.size} declared")
+
+
+def _tell(attempt: Attempt, verdict: Verdict, metrics: Metrics) -> None:
+    code = verdict.code if isinstance(verdict, Rejected) else "accepted"
+    metrics.count("rondo_updates_judged_total", outcome=code)
+    log.info(
+        "update judged",
+        extra={
+            "run_id": attempt.run_id,
+            "round": attempt.round,
+            "attempt": attempt.attempt,
+            "client_id": verdict.row.client_id,
+            "outcome": code,
+            "reason": verdict.reason if isinstance(verdict, Rejected) else "",
+        },
+    )

@@ -1,0 +1,80 @@
+"""The aggregator's two processes, ``intake`` and ``worker``: read settings, open ports, work."""
+
+import argparse
+import os
+import secrets
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from celery import Celery
+
+from rondo_aggregator.adapters.celery_app import new_app, work
+from rondo_aggregator.adapters.celery_jobs import CeleryJobs
+from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
+from rondo_aggregator.adapters.metrics_pipe import pipe_to
+from rondo_aggregator.domain.attempt import SERVICE
+from rondo_aggregator.handlers.intake import intake_handlers
+from rondo_aggregator.handlers.ports import Worker
+from rondo_aggregator.handlers.sweep import Sweeper
+from rondo_aggregator.settings import AggregatorSettings
+from rondo_aggregator.tasks import WorkerPorts, build_app
+from rondo_core.aws import connect
+from rondo_core.clock import SystemClock
+from rondo_core.service import run_worker
+from rondo_core.settings import read_settings
+from rondo_core.telemetry import Metrics, configure_logging
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run one of the two processes; blocks until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="rondo-aggregator", description=__doc__)
+    parser.add_argument("process", choices=("intake", "worker"))
+    process = parser.parse_args().process
+    settings = read_settings(AggregatorSettings, os.environ)
+    configure_logging(f"{SERVICE}-{process}", level=settings.log_level)
+    {"intake": _intake, "worker": _worker}[process](settings)
+
+
+def _intake(settings: AggregatorSettings) -> None:
+    aws, jobs = connect(settings), CeleryJobs(new_app(settings))
+    run_worker(
+        source=aws.event_source(SERVICE),
+        handlers=intake_handlers(jobs),
+        sweep=Sweeper(
+            store=aws.run_store,
+            models=aws.model_store,
+            jobs=jobs,
+            publish=aws.publish(f"rondo/{SERVICE}"),
+            clock=SystemClock(),
+            lease_seconds=settings.lease_seconds,
+        ),
+        sweep_seconds=settings.sweep_seconds,
+        settings=settings,
+        metrics=Metrics(),
+    )
+
+
+def _worker(settings: AggregatorSettings) -> None:
+    metrics = Metrics()
+    with TemporaryDirectory(prefix="rondo-aggregator-") as folder:
+        cache = FileCache(Path(folder), max_bytes=settings.cache_bytes)
+        open_ports = partial(_open_ports, settings, cache, pipe_to(metrics))
+        work(build_app(settings, open_ports), settings, metrics)
+
+
+def _open_ports(
+    settings: AggregatorSettings, cache: FileCache, metrics: Metrics, app: Celery
+) -> WorkerPorts:
+    aws = connect(settings)
+    return WorkerPorts(
+        store=aws.run_store,
+        objects=FileObjects(aws.model_store, cache),
+        jobs=CeleryJobs(app),
+        publish=aws.publish(f"rondo/{SERVICE}"),
+        clock=SystemClock(),
+        metrics=metrics,
+        worker=Worker(secrets.token_hex(8), settings.shard_columns),
+    )

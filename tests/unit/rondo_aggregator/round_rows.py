@@ -1,0 +1,241 @@
+"""What gateway, clients and dispatcher do to the rows and objects of a round, and what is there."""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rondo_aggregator.domain.attempt import Attempt
+from rondo_core.errors import Unavailable
+from rondo_core.layout import Float32Array, Layout, TensorSpec
+from rondo_core.manifest import Manifest, ManifestEntry, encode_manifest
+from rondo_core.model_store import manifest_key, update_key, weights_key
+from rondo_core.rows import (
+    GATES,
+    GateRow,
+    HeadRow,
+    RoundRow,
+    UpdateRow,
+    VersionRow,
+    from_item,
+    gate_key,
+    head_key,
+    to_item,
+    version_key,
+)
+from rondo_core.run_store import Change, Equals, Item, Put, Update, Value
+from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
+from rondo_core.weights import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LAYOUT = Layout((TensorSpec("dense/kernel", (2, 2)), TensorSpec("dense/bias", (3,))))
+CLIENTS = ("ada", "bob", "cyd")
+ATTEMPT = Attempt("run-1", 1, 1)
+
+
+class WatchedRunStore(MemoryRunStore):
+    """Lets something happen just before a commit, and loses answers.
+
+    Attributes:
+        before: called once, before the next commit.
+        lost: so many commits are made, but not answered.
+        refused: so many commits are neither made nor answered.
+        commits: what was asked for, in order.
+        queries: how many there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: Callable[[], None] | None = None
+        self.lost = 0
+        self.refused = 0
+        self.commits: list[tuple[Change, ...]] = []
+        self.queries = 0
+
+    def commit(self, *changes: Change) -> None:
+        before, self.before = self.before, None
+        if before is not None:
+            before()
+        self.commits.append(changes)
+        if self.refused:
+            self.refused -= 1
+            raise Unavailable("no answer")
+        super().commit(*changes)
+        if self.lost:
+            self.lost -= 1
+            raise Unavailable("no answer")
+
+    def query(self, pk: str, prefix: str = "") -> list[Item]:
+        self.queries += 1
+        return super().query(pk, prefix)
+
+
+class CountingModelStore(MemoryModelStore):
+    """Counts the reads of each object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[str] = []
+
+    def get(
+        self, key: str, *, start: int = 0, stop: int | None = None, version: str | None = None
+    ) -> bytes:
+        self.reads.append(key)
+        return super().get(key, start=start, stop=stop, version=version)
+
+
+class RoundRows:
+    """One round of three clients, without anybody who works on it."""
+
+    def __init__(self, layout: Layout = LAYOUT) -> None:
+        self.layout = layout
+        self.store = WatchedRunStore()
+        self.models = CountingModelStore()
+        self.clock = ManualClock()
+        self.base = np.zeros(layout.size, np.float32)
+
+    def open_round(self, attempt: Attempt = ATTEMPT, *, base: Float32Array | None = None) -> None:
+        """Do what the dispatcher does until the round is open."""
+        if base is not None:
+            self.base = base
+        data = encode(self.layout, self.base)
+        digest = hashlib.sha256(data).hexdigest()
+        self.models.put(weights_key(digest), data)
+        version = VersionRow(
+            run_id=attempt.run_id,
+            version=0,
+            sha256=digest,
+            layout=self.layout.digest,
+            size=len(data),
+            committed_at=self.clock.now(),
+        )
+        round_ = RoundRow(
+            run_id=attempt.run_id,
+            model="digits",
+            spec="5" * 64,
+            layout=self.layout.digest,
+            round=attempt.round,
+            attempt=attempt.attempt,
+            state="OPEN",
+            base=0,
+            base_sha256=digest,
+            target=len(CLIENTS),
+            quorum=1,
+            clients=CLIENTS,
+            active="round",
+        )
+        self.store.commit(
+            Put(version_key(attempt.run_id, 0), to_item(version)),
+            Put(head_key(attempt.run_id), to_item(HeadRow(version=0))),
+            Put(attempt.key, to_item(round_)),
+            *(
+                Put(gate_key(attempt.run_id, attempt.round, attempt.attempt, gate), to_item(row))
+                for gate, row in enumerate([GateRow(state="OPEN")] * GATES)
+            ),
+        )
+
+    def submit(
+        self,
+        client: str,
+        delta: Float32Array | None = None,
+        *,
+        data: bytes | None = None,
+        upload: bool = True,
+        **fields: Value,
+    ) -> UpdateRow:
+        """Do what client and gateway do until the update is reported; ``fields`` are lies."""
+        if delta is None:
+            delta = np.arange(self.layout.size, dtype=np.float32) * (1 + len(self.updates()))
+        content = encode(self.layout, delta) if data is None else data
+        digest = str(fields.get("sha256", hashlib.sha256(content).hexdigest()))
+        key = update_key("run-1", 1, 1, client, digest)
+        declared: dict[str, Value] = {
+            "client_id": client,
+            "state": "REPORTED",
+            "sha256": digest,
+            "size": len(content),
+            "examples": 10,
+            "metrics": {},
+            "key": key,
+            "declared_at": self.clock.now().isoformat(),
+        }
+        if upload:
+            self.models.put(key, content)
+        update = from_item({**declared, **fields}, UpdateRow)
+        self.store.commit(Put(ATTEMPT.update_key(client), to_item(update)))
+        return update
+
+    def seal(self) -> None:
+        """Do T3, as the dispatcher does it."""
+        self.store.commit(
+            Update(ATTEMPT.key, assign={"state": "SEALED"}, when=(Equals("state", "OPEN"),)),
+            *(
+                Update(gate_key("run-1", 1, 1, gate), assign={"state": "SEALED"})
+                for gate in range(GATES)
+            ),
+        )
+
+    def write_manifest(self) -> Manifest:
+        """Do T4, as the dispatcher does it."""
+        accepted = [row for row in self.updates().values() if row.state == "ACCEPTED"]
+        assert len(accepted) == self.counted()
+        manifest = Manifest(
+            run_id="run-1",
+            round=1,
+            attempt=1,
+            base=self.round().base_sha256,
+            layout=self.layout.digest,
+            strategy="fedavg",
+            updates=tuple(
+                ManifestEntry(
+                    client_id=row.client_id,
+                    sha256=row.sha256,
+                    examples=row.examples,
+                    key=row.key,
+                    object_version=row.object_version or "",
+                )
+                for row in accepted
+            ),
+        )
+        data, digest = encode_manifest(manifest)
+        self.models.put(manifest_key(digest), data)
+        self.store.commit(Update(ATTEMPT.key, assign={"manifest": digest}))
+        return manifest
+
+    def abort(self, *, epoch: int) -> None:
+        """Do T9, as the dispatcher does it."""
+        self.store.commit(Update(ATTEMPT.key, assign={"state": "ABORTED", "epoch": epoch}))
+
+    def round(self) -> RoundRow:
+        item = self.store.get(ATTEMPT.key)
+        assert item is not None
+        return from_item(item, RoundRow)
+
+    def updates(self) -> dict[str, UpdateRow]:
+        items = self.store.query("RUN#run-1", ATTEMPT.updates_prefix)
+        rows = [from_item(item, UpdateRow) for item in items]
+        return {row.client_id: row for row in rows}
+
+    def counted(self) -> int:
+        items = self.store.query("RUN#run-1", f"{ATTEMPT.key.sk}#GATE#")
+        return sum(from_item(item, GateRow).n for item in items)
+
+    @property
+    def head(self) -> int:
+        item = self.store.get(head_key("run-1"))
+        assert item is not None
+        return from_item(item, HeadRow).version
+
+    def version(self, number: int = 1) -> VersionRow | None:
+        item = self.store.get(version_key("run-1", number))
+        return None if item is None else from_item(item, VersionRow)
+
+    def weights(self, number: int = 1) -> Float32Array:
+        """Read a version's columns, after checking that the object is what its name says."""
+        row = self.version(number)
+        assert row is not None
+        data = self.models.get(weights_key(row.sha256))
+        assert hashlib.sha256(data).hexdigest() == row.sha256
+        return decode(data, self.layout)
