@@ -1,9 +1,11 @@
 """Registering a model spec: what must agree, and what is written."""
 
 from datetime import datetime
+from itertools import zip_longest
 
 import msgspec
 
+from rondo_core.initial_weights import layout_of_spec
 from rondo_core.layout import Layout
 from rondo_core.model_spec import ModelSpec
 from rondo_core.rows import ModelRow, SpecRow, model_row_key, spec_row_key, to_item
@@ -23,10 +25,8 @@ def check_registration(model: str, spec: ModelSpec, layout: Layout, body: SpecRe
     if spec.model != model:
         rule = f"{spec.model!r} is not the model of the path, {model!r} - at `$.spec.model`"
         raise Unfit("wrong-model", rule)
-    wanted = [(variable.name, tuple(variable.shape)) for variable in spec.variables]
-    found = [(tensor.name, tensor.shape) for tensor in layout.tensors]
-    if wanted != found:
-        raise Unfit("invalid-header", f"{_difference(wanted, found)} - at `$.header`")
+    if layout != (wanted := layout_of_spec(spec)):
+        raise Unfit("invalid-header", f"{_difference(wanted, layout)} - at `$.header`")
     if body.initial.size != layout.size_bytes:
         size = f"{body.initial.size} bytes; a file of this layout has {layout.size_bytes}"
         raise Unfit("wrong-size", f"{size} - at `$.initial.size`")
@@ -66,11 +66,9 @@ def check_same(existing: SpecRow, row: SpecRow) -> None:
         raise Refused("spec-taken", rule)
 
 
-def _difference(
-    wanted: list[tuple[str, tuple[int, ...]]], found: list[tuple[str, tuple[int, ...]]]
-) -> str:
+def _difference(wanted: Layout, found: Layout) -> str:
     """Name the first tensor that differs."""
-    for position, (expected, actual) in enumerate(zip(wanted, found, strict=False)):
-        if expected != actual:
-            return f"tensor {position} is {actual}, expected {expected}"
-    return f"{len(found)} tensors, expected {len(wanted)}"
+    for position, pair in enumerate(zip_longest(found.tensors, wanted.tensors)):
+        if pair[0] != pair[1]:
+            return f"tensor {position} is {pair[0]}, the spec says {pair[1]}"
+    raise AssertionError("layouts of equal tensors are equal")

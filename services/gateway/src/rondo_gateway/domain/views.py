@@ -17,7 +17,7 @@ from rondo_core.rows import (
 from rondo_core.run_store import Item
 from rondo_core.wire import ModelView, RoundView, RunView, VersionView
 
-__all__ = ["model_view", "newest_spec", "round_views", "run_view", "version_views"]
+__all__ = ["model_view", "round_views", "run_view", "version_views"]
 
 
 def model_view(model: str, items: Iterable[Item]) -> ModelView | None:
@@ -42,11 +42,6 @@ def model_view(model: str, items: Iterable[Item]) -> ModelView | None:
         metrics=champion.metrics,
         promoted_at=champion.promoted_at,
     )
-
-
-def newest_spec(items: Iterable[Item]) -> SpecRow | None:
-    """Return the SPEC row that was registered last."""
-    return next(iter(_newest_first([from_item(item, SpecRow) for item in items])), None)
 
 
 def run_view(

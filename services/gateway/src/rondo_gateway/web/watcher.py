@@ -54,7 +54,7 @@ class Watcher:
         self._observe = observe
         self._tick_seconds = tick_seconds
         self._metrics = metrics
-        self._waiters: Counter[Waiter] = Counter()
+        self.waiting: Counter[Waiter] = Counter()
         self._snapshot = EMPTY
         self._looked_at = float("-inf")
         self._active_at = float("-inf")
@@ -92,7 +92,7 @@ class Watcher:
         """Look at the table while anybody waits, until ``close``."""
         while not self.closed:
             self._needed.clear()
-            if self._waiters:
+            if self.waiting:
                 await self._pause(await self._look())
             else:
                 await self._needed.wait()
@@ -152,7 +152,7 @@ class Watcher:
         self._metrics.gauge("rondo_active_rounds", len(snapshot.attempts))
 
     def _interests(self) -> Interests:
-        waiters = list(self._waiters)
+        waiters = list(self.waiting)
         return Interests(
             work=any(waiter.verdict is None for waiter in waiters),
             runs=frozenset(waiter.run for waiter in waiters if waiter.run is not None),
@@ -160,15 +160,15 @@ class Watcher:
         )
 
     def _enter(self, waiter: Waiter) -> None:
-        self._waiters[waiter] += 1
+        self.waiting[waiter] += 1
         self._needed.set()
-        self._metrics.gauge("rondo_waiting_clients", self._waiters.total())
+        self._metrics.gauge("rondo_waiting_clients", self.waiting.total())
 
     def _leave(self, waiter: Waiter) -> None:
-        self._waiters[waiter] -= 1
-        if not self._waiters[waiter]:
-            del self._waiters[waiter]
-        self._metrics.gauge("rondo_waiting_clients", self._waiters.total())
+        self.waiting[waiter] -= 1
+        if not self.waiting[waiter]:
+            del self.waiting[waiter]
+        self._metrics.gauge("rondo_waiting_clients", self.waiting.total())
 
 
 async def _until(event: asyncio.Event, deadline: float) -> bool:
