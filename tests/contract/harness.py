@@ -52,7 +52,8 @@ class Harness:
         redeliver: lets deliveries that were not acknowledged come again now.
         dead_letters: body and reason (or None) of each dead letter of a service.
         status: how the execution of a run stands.
-        hasty_workflow: the same state machine, whose tasks time out after 2 s.
+        hasty_workflow: the same state machine, whose tasks time out after a second or two.
+        time_out: lets the waiting task of a run of the hasty workflow time out.
         put_races_are_decided: of creations of one object at once exactly one succeeds.
     """
 
@@ -68,6 +69,7 @@ class Harness:
     dead_letters: Callable[[str], list[tuple[str, str | None]]]
     workflow: Workflow
     hasty_workflow: Workflow
+    time_out: Callable[[str], None]
     status: Callable[[str], str | None]
     put_races_are_decided: bool
 
@@ -79,8 +81,8 @@ def memory_harness() -> Harness:
     links = MemoryUploadLinks(store, clock)
     workflow = MemoryWorkflow(bus, clock)
 
-    def redeliver(service: str, _deliveries: Sequence[Delivery]) -> None:
-        bus.source(service).redeliver()
+    def redeliver(service: str, deliveries: Sequence[Delivery]) -> None:
+        bus.source(service).redeliver(deliveries)
 
     def dead_letters(service: str) -> list[tuple[str, str | None]]:
         return [(body, reason or None) for body, reason in bus.dead_letters(service)]
@@ -98,6 +100,7 @@ def memory_harness() -> Harness:
         dead_letters=dead_letters,
         workflow=workflow,
         hasty_workflow=workflow,
+        time_out=workflow.time_out,
         status=workflow.status,
         put_races_are_decided=True,
     )
@@ -123,6 +126,7 @@ def aws_harness(aws: Aws, prefix: str) -> Harness:
         dead_letters=lambda service: _dead_letters(ports, service),
         workflow=ports.workflow,
         hasty_workflow=StepFunctionsWorkflow(ports.client("stepfunctions"), hasty_arn),
+        time_out=lambda _run_id: time.sleep(SHORT_TIMEOUT_SECONDS),
         status=lambda run_id: (
             _status(ports, made.state_machine_arn, run_id) or _status(ports, hasty_arn, run_id)
         ),

@@ -65,11 +65,15 @@ class MemoryEventSource:
             self.dead.append((delivery.body, reason))
             self.acknowledge([delivery])
 
-    def redeliver(self) -> None:
-        """Let what was received and not acknowledged come again, as after the timeout."""
+    def redeliver(self, deliveries: Sequence[Delivery] | None = None) -> None:
+        """Let these deliveries, or all that are not acknowledged, come again at once."""
         with self._changed:
+            receipts = {
+                one.receipt for one in (self._messages if deliveries is None else deliveries)
+            }
             for message in self._messages:
-                message.hidden_until = 0.0
+                if message.receipt in receipts:
+                    message.hidden_until = 0.0
 
     def depth(self) -> int:
         """Return how many messages are not acknowledged yet, hidden ones included."""

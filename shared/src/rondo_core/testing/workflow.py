@@ -118,7 +118,8 @@ class MemoryWorkflow:
                 case "Choice":
                     execution.state = _choose(state, execution.data)
                 case "Pass":
-                    execution.data = self._fill(state["Parameters"], execution)
+                    if "Parameters" in state:
+                        execution.data = self._fill(state["Parameters"], execution)
                     execution.state = state["Next"]
                 case "Succeed":
                     return self._end(execution, "SUCCEEDED", None)
