@@ -165,7 +165,6 @@ def _environment(plan: Plan, aws: AwsEmulator, redis_url: str) -> dict[str, str]
     return {
         **_passed_on(),
         **aws.environment(),
-        "CACHE_FOLDER": str(plan.folder / "cache"),
         "HOST": "127.0.0.1",
         "KERAS_BACKEND": "tensorflow",
         "ORT_DISABLE_TELEMETRY": "1",
@@ -173,7 +172,7 @@ def _environment(plan: Plan, aws: AwsEmulator, redis_url: str) -> dict[str, str]
         "REDIS_URL": redis_url,
         "RONDO_PREFIX": plan.prefix,
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        "WORKERS": str(plan.workers),
+        "WORKER_PROCESSES": str(plan.workers),
         **plan.environment,
     }
 

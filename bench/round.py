@@ -1,0 +1,205 @@
+"""Seconds a round takes when nobody trains: ten clients, 1.2 million parameters, the whole loop.
+
+Every call is real: SNS, SQS, DynamoDB, S3 and Step Functions of the emulator, HTTP to the gateway,
+Celery on Redis. The clients send their base version back plus a constant. Written to
+``build/bench/round.json``; the phases are read from the times in the rows.
+
+``python bench/round.py [ministack|localstack ...] [--rounds N] [--clients N]``
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import machine
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import rondo
+from rondo.trainer import RoundTask, Weights
+from rondo_core.aws import connect
+from rondo_core.rows import RoundRow, UpdateRow, from_item, round_prefix, run_pk
+from rondo_core.run_store import Item
+from rondo_local.emulators import AwsName
+from rondo_local.environments import checkout
+from rondo_local.stack import Plan, Stack, running
+
+SPEC = Path(__file__).parent / "mnist-cnn.json"
+TARGET_SECONDS = {"ministack": 1.0, "localstack": 2.0}
+WARM_UP_ROUNDS = 2
+PHASES = {
+    "open": "last commit → state machine → round open",
+    "declare": "open → last client has declared its update",
+    "upload": "last declaration → last upload reported",
+    "judge": "last report → last update accepted, round sealed",
+    "combine": "sealed → combined, committed",
+}
+
+
+class DoNothing:
+    """A trainer that costs nothing: what is measured is the loop."""
+
+    def evaluate(self, weights: Weights) -> Mapping[str, float]:
+        """Measure nothing on one example."""
+        del weights
+        return {"loss": 1.0, "examples": 1}
+
+    def train(self, weights: Weights, task: RoundTask) -> tuple[Weights, int]:
+        """Return the weights, a little larger."""
+        shift = np.float32(1e-4 * (1 + task.seed % 7))
+        return {name: array + shift for name, array in weights.items()}, 1
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTimes:
+    """When things happened in one round; all in UTC."""
+
+    before: datetime
+    opened: datetime
+    declared: datetime
+    reported: datetime
+    sealed: datetime
+    ended: datetime
+
+    def phases(self) -> dict[str, float]:
+        """Return phase -> seconds; they add up to the round's length."""
+        marks = [
+            self.before, self.opened, self.declared, self.reported, self.sealed, self.ended,
+        ]  # fmt: skip
+        seconds = [(after - before).total_seconds() for before, after in pairwise(marks)]
+        return dict(zip(PHASES, seconds, strict=True))
+
+
+def measure(name: AwsName, *, clients: int, rounds: int) -> list[RoundTimes]:
+    """Run one run on one emulator and return the times of its rounds, warm-up left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(
+            folder=Path(folder), build_folder=checkout() / "build", aws=name, evaluator=False
+        )
+        with running(plan) as stack:
+            run_id = _run(stack, Path(folder), clients=clients, rounds=rounds + WARM_UP_ROUNDS)
+            rows = connect(stack.settings).run_store.query(run_pk(run_id), "ROUND#")
+    return _times(rows, rounds + WARM_UP_ROUNDS)[WARM_UP_ROUNDS:]
+
+
+def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> str:
+    operator = rondo.Operator(stack.gateway_url, stack.operator_token)
+    operator.register_model(SPEC, np.zeros((1, 28, 28, 1), np.float32), ["0"])
+    invites = operator.invites("mnist-cnn", clients)
+    federations = [
+        rondo.connect(
+            stack.gateway_url, invite=invite, name=f"client-{n}", home=folder / f"home-{n}"
+        )
+        for n, invite in enumerate(invites)
+    ]
+    run_id = operator.start_run("mnist-cnn", rounds=rounds, target=clients, quorum=clients)
+    threads = ThreadPoolExecutor(clients)
+    for federation in federations:
+        threads.submit(federation.train, trainer=DoNothing(), progress=False)
+    while _head(operator, run_id) < rounds:
+        time.sleep(0.5)
+    threads.shutdown(wait=False, cancel_futures=True)
+    return run_id
+
+
+def _head(operator: rondo.Operator, run_id: str) -> int:
+    try:
+        return operator.run(run_id).head
+    except rondo.NotFound:  # the request is still on its way to the dispatcher
+        return 0
+
+
+def _times(rows: list[Item], rounds: int) -> list[RoundTimes]:
+    times: list[RoundTimes] = []
+    before: datetime | None = None
+    for number in range(1, rounds + 1):
+        prefix = round_prefix(number, 1)
+        (row,) = [from_item(item, RoundRow) for item in rows if item["SK"] == prefix]
+        updates = [
+            from_item(item, UpdateRow)
+            for item in rows
+            if str(item["SK"]).startswith(f"{prefix}#UPD#")
+        ]
+        if not (row.opened_at and row.sealed_at and row.ended_at):
+            raise SystemExit(f"round {number} is {row.state}: {row.reason}")
+        times.append(
+            RoundTimes(
+                before=before or row.opened_at,
+                opened=row.opened_at,
+                declared=max(update.declared_at for update in updates),
+                reported=max(update.reported_at or row.sealed_at for update in updates),
+                sealed=row.sealed_at,
+                ended=row.ended_at,
+            )
+        )
+        before = row.ended_at
+    return times
+
+
+def summary(times: list[RoundTimes]) -> dict[str, float]:
+    """Return the median length of a round, and of each phase."""
+    lengths = [(one.ended - one.before).total_seconds() for one in times]
+    phases = {name: statistics.median(one.phases()[name] for one in times) for name in PHASES}
+    return {
+        "round": round(statistics.median(lengths), 3),
+        "fastest": round(min(lengths), 3),
+        "slowest": round(max(lengths), 3),
+        **{name: round(seconds, 3) for name, seconds in phases.items()},
+    }
+
+
+def main() -> int:
+    """Measure, print the table, write the file; 1 when a target was missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("aws", nargs="*", default=["ministack", "localstack"])
+    parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=15)
+    asked = parser.parse_args()
+    results = {
+        name: summary(measure(name, clients=asked.clients, rounds=asked.rounds))
+        for name in asked.aws
+    }
+    _print(results, asked.clients)
+    _write(results, asked)
+    missed = [name for name, seconds in results.items() if seconds["round"] > TARGET_SECONDS[name]]
+    if missed:
+        print(f"over the target: {', '.join(missed)}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _print(results: dict[str, dict[str, float]], clients: int) -> None:
+    title = f"one round, {clients} clients × 1.2 M parameters, median seconds"
+    table = Table("", *results, title=title)
+    for name in ("round", "fastest", "slowest", *PHASES):
+        label = f"{name}: {PHASES[name]}" if name in PHASES else name
+        table.add_row(label, *(f"{seconds[name]:.3f}" for seconds in results.values()))
+    Console(width=110).print(table)
+
+
+def _write(results: dict[str, dict[str, float]], asked: argparse.Namespace) -> None:
+    file = checkout() / "build" / "bench" / "round.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    report = {
+        "command": "make bench-round",
+        "machine": machine.machine(),
+        "versions": machine.versions("boto3", "celery", "numpy", "redis", "uvicorn"),
+        "clients": asked.clients,
+        "rounds": asked.rounds,
+        "parameters": 1_199_882,
+        "median_seconds": results,
+    }
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
