@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 BACKOFF_SECONDS = 1.0
 
 
-def sweep_once(sweep: Callable[[], None], metrics: Metrics) -> None:
+def sweep_once(sweep: Callable[[], object], metrics: Metrics) -> None:
     """Run a sweep; what fails is logged and counted, and the next sweep tries again."""
     try:
         with metrics.timed("rondo_sweep_seconds"):
@@ -41,7 +41,7 @@ def run_worker(
     *,
     source: EventSource,
     handlers: Mapping[type[Event], BatchHandler],
-    sweep: Callable[[], None] | None,
+    sweep: Callable[[], object] | None,
     sweep_seconds: float,
     settings: ServiceSettings,
     metrics: Metrics,
