@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,6 +17,7 @@ from rondo_aggregator.handlers.ports import Worker
 from rondo_aggregator.handlers.sweep import Sweeper
 from rondo_aggregator.settings import AggregatorSettings
 from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_validate
+from rondo_core.bus import Publish
 from rondo_core.events import Event
 from rondo_core.layout import Layout
 from rondo_core.manifest import Manifest
@@ -24,6 +25,8 @@ from rondo_core.settings import Secret
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import MemoryBus
 from tests.unit.rondo_aggregator.round_rows import ATTEMPT, CLIENTS, LAYOUT, RoundRows
+
+Kind = TypeVar("Kind", bound=Event)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class World(RoundRows):
         self.shard_columns = shard_columns
         self.ports = self.worker("worker-1")
 
-    def worker(self, name: str) -> WorkerPorts:
+    def worker(self, name: str, publish: Publish | None = None) -> WorkerPorts:
         """Return another worker's ports, with a cache of its own."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -58,7 +61,7 @@ class World(RoundRows):
             store=self.store,
             objects=FileObjects(self.models, FileCache(folder, max_bytes=1_000_000)),
             jobs=self.jobs,
-            publish=self.bus.publish,
+            publish=publish or self.bus.publish,
             clock=self.clock,
             metrics=self.metrics,
             worker=Worker(name, self.shard_columns),
@@ -74,15 +77,6 @@ class World(RoundRows):
             lease_seconds=lease_seconds,
         )
 
-    def sealed(self) -> Manifest:
-        """Go from nothing to a sealed round of three accepted updates."""
-        self.open_round()
-        for client in CLIENTS:
-            self.submit(client)
-        self.judge(*CLIENTS)
-        self.seal()
-        return self.write_manifest()
-
     def judge(self, *clients: str, by: WorkerPorts | None = None) -> None:
         run_validate(ATTEMPT, clients, by or self.ports)
 
@@ -95,8 +89,20 @@ class World(RoundRows):
         while tasks := self.asked():
             names += [task.task for task in tasks]
             for task in tasks:
-                run(task, self.ports)
+                self.run(task)
         return names
+
+    def run(self, task: Asked) -> None:
+        """Run a task that was taken out of the queue."""
+        match task.task, task.arguments:
+            case "rondo.validate", {"clients": clients}:
+                run_validate(task.attempt, clients, self.ports)
+            case "rondo.combine", {"take_over": take_over}:
+                run_combine(task.attempt, take_over, self.ports)
+            case "rondo.partial", {"manifest": manifest, "width": width, "index": index}:
+                run_partial(task.attempt, manifest, width, index, self.ports)
+            case unknown:
+                pytest.fail(f"no such task: {unknown}")
 
     def asked(self) -> list[Asked]:
         """Take the enqueued tasks out of the queue."""
@@ -114,11 +120,8 @@ class World(RoundRows):
     def states(self) -> dict[str, str]:
         return {client: row.state for client, row in self.updates().items()}
 
-    def published(self, kind: type[Event]) -> list[Event]:
+    def published(self, kind: type[Kind]) -> list[Kind]:
         return [event for event in self.bus.published if isinstance(event, kind)]
-
-    def outbox(self) -> int:
-        return len(self.store.query("OUTBOX#aggregator"))
 
     def count(self, name: str, **labels: str) -> float:
         labels = {"kind": "", "outcome": "ok"} | labels
@@ -131,14 +134,11 @@ def memory_settings() -> AggregatorSettings:
     return AggregatorSettings(redis_url=Secret("memory://"), rondo_prefix=prefix)
 
 
-def run(task: Asked, ports: WorkerPorts) -> None:
-    """Run a task that was taken out of the queue."""
-    match task.task, task.arguments:
-        case "rondo.validate", {"clients": clients}:
-            run_validate(task.attempt, clients, ports)
-        case "rondo.combine", {"take_over": take_over}:
-            run_combine(task.attempt, take_over, ports)
-        case "rondo.partial", {"manifest": manifest, "width": width, "index": index}:
-            run_partial(task.attempt, manifest, width, index, ports)
-        case unknown:
-            pytest.fail(f"no such task: {unknown}")
+def seal_three(world: World) -> Manifest:
+    """Go from nothing to a sealed round of three accepted updates."""
+    world.open_round()
+    for client in CLIENTS:
+        world.submit(client)
+    world.judge(*CLIENTS)
+    world.seal()
+    return world.write_manifest()

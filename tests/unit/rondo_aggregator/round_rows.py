@@ -23,7 +23,7 @@ from rondo_core.rows import (
     to_item,
     version_key,
 )
-from rondo_core.run_store import Change, Equals, Item, Put, Update, Value
+from rondo_core.run_store import Change, CommitConflict, Equals, Item, Put, Update, Value
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
 from rondo_core.weights import decode, encode
 
@@ -42,6 +42,7 @@ class WatchedRunStore(MemoryRunStore):
         before: called once, before the next commit.
         lost: so many commits are made, but not answered.
         refused: so many commits are neither made nor answered.
+        busy: so many commits meet others that are in the way.
         commits: what was asked for, in order.
         queries: how many there were.
     """
@@ -51,6 +52,7 @@ class WatchedRunStore(MemoryRunStore):
         self.before: Callable[[], None] | None = None
         self.lost = 0
         self.refused = 0
+        self.busy = 0
         self.commits: list[tuple[Change, ...]] = []
         self.queries = 0
 
@@ -62,6 +64,9 @@ class WatchedRunStore(MemoryRunStore):
         if self.refused:
             self.refused -= 1
             raise Unavailable("no answer")
+        if self.busy:
+            self.busy -= 1
+            raise CommitConflict([change.key for change in changes])
         super().commit(*changes)
         if self.lost:
             self.lost -= 1
@@ -84,6 +89,11 @@ class CountingModelStore(MemoryModelStore):
     ) -> bytes:
         self.reads.append(key)
         return super().get(key, start=start, stop=stop, version=version)
+
+
+def abort(store: MemoryRunStore, *, epoch: int) -> None:
+    """Do T9, as the dispatcher does it."""
+    store.commit(Update(ATTEMPT.key, assign={"state": "ABORTED", "epoch": epoch}))
 
 
 class RoundRows:
@@ -203,10 +213,6 @@ class RoundRows:
         self.models.put(manifest_key(digest), data)
         self.store.commit(Update(ATTEMPT.key, assign={"manifest": digest}))
         return manifest
-
-    def abort(self, *, epoch: int) -> None:
-        """Do T9, as the dispatcher does it."""
-        self.store.commit(Update(ATTEMPT.key, assign={"state": "ABORTED", "epoch": epoch}))
 
     def round(self) -> RoundRow:
         item = self.store.get(ATTEMPT.key)

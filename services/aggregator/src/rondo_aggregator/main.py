@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,10 +60,9 @@ def _intake(settings: AggregatorSettings) -> None:
 
 def _worker(settings: AggregatorSettings) -> None:
     metrics = Metrics()
-    with TemporaryDirectory(prefix="rondo-aggregator-") as folder:
+    with TemporaryDirectory(prefix="rondo-") as folder, closing(pipe_to(metrics)) as piped:
         cache = FileCache(Path(folder), max_bytes=settings.cache_bytes)
-        open_ports = partial(_open_ports, settings, cache, pipe_to(metrics))
-        work(build_app(settings, open_ports), settings, metrics)
+        work(build_app(settings, partial(_open_ports, settings, cache, piped)), settings, metrics)
 
 
 def _open_ports(

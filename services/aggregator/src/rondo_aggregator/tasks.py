@@ -72,7 +72,11 @@ def build_app(settings: AggregatorSettings, open_ports: Callable[[Celery], Worke
 
 
 class _Opened:
-    """The ports of this process, once it is a worker's child."""
+    """The ports of this process, once it is a worker's child.
+
+    Celery logs what a signal's receiver raises and goes on. So a child that found no network when
+    it was forked tries again at its next task.
+    """
 
     def __init__(self, open_ports: Callable[[], WorkerPorts]) -> None:
         self._open_ports = open_ports
@@ -82,6 +86,8 @@ class _Opened:
         self._ports.append(self._open_ports())
 
     def __call__(self) -> WorkerPorts:
+        if not self._ports:
+            self.open()
         return self._ports[-1]
 
 
@@ -90,17 +96,17 @@ def _add_tasks(app: Celery, ports: Callable[[], WorkerPorts], every_seconds: flo
         move = partial(move_lease, attempt, store=ports().store)
         return keep_moving(move, every_seconds=every_seconds)
 
-    @app.task(name=VALIDATE)
+    @app.task(name=VALIDATE, shared=False)
     def validate(run_id: str, round_: int, attempt: int, *, clients: list[str]) -> None:
         run_validate(Attempt(run_id, round_, attempt), clients, ports())
 
-    @app.task(name=COMBINE)
+    @app.task(name=COMBINE, shared=False)
     def combine(run_id: str, round_: int, attempt: int, *, take_over: int | None) -> None:
         which = Attempt(run_id, round_, attempt)
         with leased(which):
             run_combine(which, take_over, ports())
 
-    @app.task(name=PARTIAL)
+    @app.task(name=PARTIAL, shared=False)
     def make_partial(
         run_id: str, round_: int, attempt: int, *, manifest: str, width: int, index: int
     ) -> None:

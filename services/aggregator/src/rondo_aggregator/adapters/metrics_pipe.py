@@ -17,6 +17,7 @@ __all__ = ["PipedMetrics", "pipe_to"]
 log = logging.getLogger(__name__)
 
 _LARGEST_DATAGRAM = 4096
+_END = b""
 
 
 class _Count(msgspec.Struct, frozen=True, tag=True):
@@ -62,9 +63,17 @@ class PipedMetrics(Metrics):
         """Set a gauge of the main process."""
         self._send(_Gauge(name, value, kind))
 
+    def close(self) -> None:
+        """End the recording; what is measured from now on is dropped."""
+        self._send_bytes(_END)
+        self._pipe.close()
+
     def _send(self, measurement: _Count | _Observe | _Gauge) -> None:
+        self._send_bytes(msgspec.json.encode(measurement))
+
+    def _send_bytes(self, datagram: bytes) -> None:
         try:
-            self._pipe.send(msgspec.json.encode(measurement), socket.MSG_DONTWAIT)
+            self._pipe.send(datagram, socket.MSG_DONTWAIT)
         except OSError as exc:
             log.debug("measurement dropped", extra={"error": str(exc)})
 
@@ -77,8 +86,9 @@ def pipe_to(metrics: Metrics) -> PipedMetrics:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def collect() -> None:
-        while datagram := here.recv(_LARGEST_DATAGRAM):
-            _record(datagram, metrics)
+        with here:
+            while datagram := here.recv(_LARGEST_DATAGRAM):
+                _record(datagram, metrics)
 
     threading.Thread(target=collect, name="metrics", daemon=True).start()
     return PipedMetrics(there)
@@ -90,5 +100,5 @@ def _record(datagram: bytes, metrics: Metrics) -> None:
             metrics.count(name, kind=kind, outcome=outcome, amount=amount)
         case _Observe(name, seconds, kind, outcome):
             metrics.observe(name, seconds, kind=kind, outcome=outcome)
-        case _Gauge(name, value, kind):
+        case _Gauge(name, value, kind):  # pragma: no branch - there are no others
             metrics.gauge(name, value, kind=kind)
