@@ -16,8 +16,9 @@ class Settings(AwsSettings):
         port: its port; SageMaker wants 8080.
         model_refresh_seconds: how often the alias rows are read.
         max_body_bytes: a longer request body is refused with 413 (SageMaker allows 25 MB).
-        threads: of one prediction, and predictions at a time outside the event loop; 0 takes as
-            many as the process has CPUs.
+        threads: predictions that are computed at a time; 0: as many as there are CPUs.
+        intra_op_threads: that one prediction uses. With two CPUs one gives a quarter more requests
+            a second than two, and no later answer to a single caller.
         drain_seconds: how long requests are still accepted after SIGTERM, while readiness says no.
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
@@ -27,5 +28,6 @@ class Settings(AwsSettings):
     model_refresh_seconds: float = 1.0
     max_body_bytes: int = 25 * 1024 * 1024
     threads: int = 0
+    intra_op_threads: int = 1
     drain_seconds: float = 1.0
     log_level: str = "INFO"

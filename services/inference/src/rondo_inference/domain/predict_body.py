@@ -4,24 +4,26 @@ Source: TensorFlow Serving RESTful API, "Predict API" (tensorflow.org/tfx/servin
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Raw, Struct
 
 from rondo_core.errors import Invalid
-from rondo_core.input_schema import ImageInput
+from rondo_core.input_schema import ImageInput, NumberColumn
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import Row, decode_rows
+from rondo_core.model_inputs import check_inputs, decode_rows
 from rondo_core.model_spec import ModelSpec
+from rondo_inference.domain.tensor_text import decode_tensor
 
 __all__ = ["SIGNATURE", "Instances", "decode_predict_body"]
 
 SIGNATURE = "serving_default"
 """The one signature that a model has, by TensorFlow's name for it."""
 
-_BARE_NUMBERS = (b"NaN", b"Infinity")
+_BARE_WORDS = (b"NaN", b"Infinity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,73 +40,96 @@ class Instances:
 
 
 class _Body(Struct, frozen=True):
+    """Parts that are not there are empty."""
+
     signature_name: str = SIGNATURE
-    instances: list[object] | UnsetType = UNSET
-    inputs: object | UnsetType = UNSET
+    instances: Raw = Raw()
+    inputs: Raw = Raw()
 
 
-_BODY = msgspec.json.Decoder(_Body | list[object])
+_BODY = msgspec.json.Decoder(_Body)
+_BARE_LIST = msgspec.json.Decoder(Raw)
+_ANYTHING = msgspec.json.Decoder()
 
 
 def decode_predict_body(body: bytes, spec: ModelSpec) -> Instances:
     """Read ``{"instances": …}``, ``{"inputs": …}``, or a bare list of instances.
 
     Args:
-        body: JSON; NaN and Infinity are understood so that the refusal can name their row.
+        body: JSON; bare NaN and Infinity are understood so that the refusal can name their row.
         spec: says what an instance holds: values by column name or in order, or a picture.
 
     Raises:
         Invalid: not JSON, not one of these forms, or no instance at all.
         RowInvalid: names the row, its column, the value found and the rule.
     """
-    found = _parse(body)
-    if isinstance(found, list):
-        found = _Body(instances=found)
-    if found.signature_name not in {"", SIGNATURE}:
-        raise Invalid(
-            f'signature "{found.signature_name}" is not in the model, which has "{SIGNATURE}"'
-        )
-    if (found.instances is UNSET) == (found.inputs is UNSET):
-        raise Invalid('the body must have either "instances" or "inputs", and not both')
-    by_column = found.instances is UNSET
-    rows = _rows(spec, found.inputs) if isinstance(found.instances, UnsetType) else found.instances
-    if not rows:
-        raise Invalid(f'"{"inputs" if by_column else "instances"}" is empty')
-    return Instances(decode_rows(spec, rows), by_column=by_column)  # type: ignore[arg-type]  # any object: each row is checked there
-
-
-def _parse(body: bytes) -> _Body | list[object]:
-    """Parse strictly and fast; only bare NaN or Infinity needs the tolerant parser."""
     try:
-        try:
-            found: _Body | list[object] = _BODY.decode(body)
-        except msgspec.DecodeError:
-            if not any(word in body for word in _BARE_NUMBERS):
-                raise
-            found = msgspec.convert(json.loads(body), _Body | list[object])
+        return _instances(_parts(body), spec)
     except RecursionError as exc:
         raise Invalid("the body is nested too deeply") from exc
     except ValueError as exc:  # msgspec's errors, the tolerant parser's, and bytes that are no text
         raise Invalid(f"the body is not the JSON of a prediction: {exc}") from exc
+
+
+def _parts(body: bytes) -> _Body:
+    """Parse strictly and fast; bare words become text, which no number column takes."""
+    try:
+        return _strict_parts(body)
+    except msgspec.DecodeError:
+        if not any(word in body for word in _BARE_WORDS):
+            raise
+    return _strict_parts(msgspec.json.encode(json.loads(body, parse_constant=str)))
+
+
+def _strict_parts(body: bytes) -> _Body:
+    if body.lstrip()[:1] == b"[":
+        return _Body(instances=_BARE_LIST.decode(body))
+    found: _Body = _BODY.decode(body)
     return found
 
 
-def _rows(spec: ModelSpec, inputs: object) -> Sequence[Row]:
-    """Turn columns into rows; a tensor that is not named is rows already."""
-    if isinstance(inputs, Mapping) and isinstance(spec.input, ImageInput):
-        if spec.input.tensor_name not in inputs:
-            raise Invalid(f'"inputs" lacks "{spec.input.tensor_name}"')
-        inputs = inputs[spec.input.tensor_name]
-    if isinstance(inputs, Mapping):
-        return _transposed(spec.input.names, inputs)
-    if not isinstance(inputs, list):
+def _instances(parts: _Body, spec: ModelSpec) -> Instances:
+    if parts.signature_name not in {"", SIGNATURE}:
         raise Invalid(
-            f'"inputs" is neither a tensor nor an object of tensors: {type(inputs).__name__}'
+            f"signature {parts.signature_name!r} is not in the model, which has {SIGNATURE!r}"
         )
-    return inputs
+    by_column, text = bool(parts.inputs), bytes(parts.instances) or bytes(parts.inputs)
+    if bool(parts.instances) == by_column:
+        raise Invalid('the body must have either "instances" or "inputs", and not both')
+    inputs = decode_tensor(text, _tensor_shapes(spec))
+    if inputs is not None:
+        inputs = inputs.reshape(-1, *spec.input.shape)
+        return Instances(check_inputs(spec, inputs), by_column=by_column)
+    rows = _ANYTHING.decode(text)
+    if by_column:
+        rows = _rows(spec, rows)
+    if not isinstance(rows, list) or not rows:
+        raise Invalid(f'"{"inputs" if by_column else "instances"}" is not a list of instances')
+    return Instances(decode_rows(spec, rows), by_column=by_column)
 
 
-def _transposed(names: Sequence[str], columns: Mapping[str, object]) -> list[Row]:
+def _tensor_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
+    """Return the shapes of a row that is nothing but numbers, as `decode_rows` takes them."""
+    if isinstance(spec.input, ImageInput):
+        shape = spec.input.shape
+        one_channel = [shape[:2]] if spec.input.channels == 1 else []
+        return [shape, *one_channel, (math.prod(shape),)]
+    numbers_only = all(isinstance(column, NumberColumn) for column in spec.input.columns)
+    return [spec.input.shape] if numbers_only else []
+
+
+def _rows(spec: ModelSpec, inputs: object) -> object:
+    """Turn columns into rows; a tensor that is not named is rows already."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    if not isinstance(spec.input, ImageInput):
+        return _transposed(spec.input.names, inputs)
+    if spec.input.tensor_name not in inputs:
+        raise Invalid(f'"inputs" has no {spec.input.tensor_name!r}')
+    return inputs[spec.input.tensor_name]
+
+
+def _transposed(names: Sequence[str], columns: Mapping[str, object]) -> list[tuple[object, ...]]:
     cells: list[list[object]] = []
     for name in names:
         column = columns.get(name)

@@ -1,6 +1,5 @@
 """From an alias row to a version that is verified, warm and proved to compute as Keras did."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -28,7 +27,6 @@ from rondo_inference.registry.served import ServedModel
 __all__ = ["OpenEngine", "load_version"]
 
 OpenEngine = Callable[[bytes, ExportIndex], Engine]
-WARM_RUNS = 3
 
 
 def load_version(alias: AliasRow, *, store: ModelStore, open_engine: OpenEngine) -> ServedModel:
@@ -47,7 +45,8 @@ def load_version(alias: AliasRow, *, store: ModelStore, open_engine: OpenEngine)
     engine = open_engine(_read_file(index, ONNX_FILE, store), index)
     examples = inputs.astype(np.float32)
     _check_outputs(engine.run(examples), outputs.astype(np.float32), index.tolerance)
-    return ServedModel(alias, spec, engine, _row_seconds(engine, examples[:1]))
+    engine.run(examples[:1])  # the runtime plans its memory by shape: warm for a single row too
+    return ServedModel(alias, spec, engine)
 
 
 def _read_index(alias: AliasRow, store: ModelStore) -> ExportIndex:
@@ -85,13 +84,3 @@ def _check_outputs(found: Float32Array, golden: Float32Array, tolerance: Toleran
         raise ExportInvalid(
             f"{ONNX_FILE}: an output is {farthest:.3g} away from the golden one, over {tolerance}"
         )
-
-
-def _row_seconds(engine: Engine, row: Float32Array) -> float:
-    """Return the shortest of a few runs, which also warm the engine up for single rows."""
-    times = []
-    for _ in range(WARM_RUNS):
-        start = time.perf_counter()
-        engine.run(row)
-        times.append(time.perf_counter() - start)
-    return min(times)

@@ -17,13 +17,11 @@ class ServedModel:
         alias: the row that asked for it: model, version, lineage, digests.
         spec: what goes in and what comes out.
         engine: computes the outputs.
-        row_seconds: how long one row took at the warm-up.
     """
 
     alias: AliasRow
     spec: ModelSpec
     engine: Engine
-    row_seconds: float
 
     @property
     def name(self) -> str:

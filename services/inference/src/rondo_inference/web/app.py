@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -24,7 +23,6 @@ from rondo_inference.contracts.messages import (
     UnsupportedMedia,
     json_answer,
 )
-from rondo_inference.domain.placement import runs_inline
 
 __all__ = ["HttpApp"]
 
@@ -62,7 +60,7 @@ class HttpApp:
     Attributes:
         routes: of all contracts; the first that matches answers.
         metrics: counts and times every request.
-        workers: threads for what would hold up the event loop.
+        workers: threads that predict, so that health is answered at once whatever they compute.
         max_body_bytes: longer bodies are refused.
         draining: whether the process is about to end; then connections are closed after the answer.
     """
@@ -135,12 +133,8 @@ class HttpApp:
             return route.answer(request)
         served = route.find(request)
         try:
-            values = math.prod(served.spec.input.shape)
-            if runs_inline(len(request.body), row_values=values, row_seconds=served.row_seconds):
-                answer = route.answer(request, served)
-            else:
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self.workers, route.answer, request, served)
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self.workers, route.answer, request, served)
         except RondoError as exc:
             answer = _refusal(exc)
         return replace(answer, headers={**answer.headers, **route.headers(served)})
