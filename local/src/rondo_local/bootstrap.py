@@ -136,19 +136,17 @@ def _subscribe(sns: Any, topic_arn: str, queue_arn: str, spec: QueueSpec) -> Non
         "FilterPolicyScope": "MessageBody",
         "FilterPolicy": json.dumps({"type": [event.__name__ for event in spec.receives]}),
     }
-    subscription = sns.subscribe(
-        TopicArn=topic_arn,
-        Protocol="sqs",
-        Endpoint=queue_arn,
-        Attributes=attributes,
-        ReturnSubscriptionArn=True,
-    )
-    for name, value in attributes.items():  # a subscription of an older release keeps its own
-        sns.set_subscription_attributes(
-            SubscriptionArn=subscription["SubscriptionArn"],
-            AttributeName=name,
-            AttributeValue=value,
-        )
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+    there = [one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == queue_arn]
+    if not there:
+        sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn, Attributes=attributes)
+    for subscription in there:  # of an older release, perhaps: Subscribe would refuse to change it
+        for name, value in attributes.items():
+            sns.set_subscription_attributes(
+                SubscriptionArn=subscription["SubscriptionArn"],
+                AttributeName=name,
+                AttributeValue=value,
+            )
 
 
 def _make_table(dynamodb: Any, table: str) -> None:  # noqa: ANN401
