@@ -6,23 +6,15 @@ the same trainer, measured on the same holdout.
 
 from typing import Any
 
-import msgspec
 from rondo.keras_trainer import KerasTrainer
-
 from rondo.trainer import RoundTask
 from rondo_core import keras
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec
 from rondo_local.demo.data import Digits, Labelled
+from rondo_local.demo.orders import Baselines
 
-__all__ = ["Baselines", "measure"]
-
-
-class Baselines(msgspec.Struct, frozen=True, kw_only=True):
-    """Share of the holdout that is recognised by models trained without a federation."""
-
-    alone: dict[str, float]
-    pooled: float
+__all__ = ["measure"]
 
 
 def measure(spec: ModelSpec, digits: Digits, *, rounds: int) -> Baselines:

@@ -20,9 +20,8 @@ from rondo_core.clock import SystemClock
 from rondo_core.errors import Unavailable
 from rondo_core.events import RunRequested
 from rondo_core.wire import ModelView, RunView
-from rondo_local.demo.baselines import Baselines
 from rondo_local.demo.data import Labelled, load
-from rondo_local.demo.owners import BASELINES_FILE, ORDERS_FILE, Orders
+from rondo_local.demo.orders import BASELINES_FILE, ORDERS_FILE, Baselines, Orders
 from rondo_local.demo.report import Accuracy, Report, Seconds, Served, write
 from rondo_local.processes import Program
 from rondo_local.stack import Stack

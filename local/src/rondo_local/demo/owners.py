@@ -15,29 +15,9 @@ import rondo
 from rondo_core.model_spec import parse_model_spec
 from rondo_local.demo.baselines import measure
 from rondo_local.demo.data import Labelled, load
+from rondo_local.demo.orders import BASELINES_FILE, ORDERS_FILE, Orders
 
-__all__ = ["BASELINES_FILE", "ORDERS_FILE", "Orders"]
-
-ORDERS_FILE = "owners.json"
-BASELINES_FILE = "baselines.json"
-
-
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told.
-
-    Attributes:
-        gateway_url: where to join.
-        invites: owner -> invite code.
-        spec: path of the model spec.
-        rounds: of the run; the baselines train as long.
-        seed: of the parting of the data.
-    """
-
-    gateway_url: str
-    invites: dict[str, str]
-    spec: str
-    rounds: int
-    seed: int
+__all__ = ["main", "take_part"]
 
 
 def take_part(owner: str, data: Labelled, orders: Orders, folder: Path) -> rondo.Result:
