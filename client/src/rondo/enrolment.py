@@ -1,5 +1,6 @@
 """Become a client of a gateway: once by invite, ever after by the key that was kept."""
 
+import hashlib
 import os
 import re
 import socket
@@ -38,7 +39,8 @@ def connect(
     """Join a federation, or come back to it.
 
     The first time this makes a key, keeps it in a file that only you can read, and spends the
-    invite; after that the invite is not needed, and naming it again changes nothing.
+    invite; after that the invite is not needed, and naming it again changes nothing. Another
+    invite to the same model enrols the same key once more, should the gateway have forgotten it.
 
     Args:
         url: the gateway's address, for example ``https://federation.example.org``.
@@ -71,7 +73,8 @@ def connect(
         mine = find_home(folder, name, model)
     else:
         mine = Home(folder / f"{plain_name('model', invite.rpartition('.')[0])}-{name}")
-        if mine.load_identity() is None:
+        known = mine.load_identity()
+        if known is None or known.invite != _digest(invite):
             _enrol(GatewayLink(http, Patience(clock=clock)), mine, url, invite, name)
     return _open(mine, http, open_http(transport=transport), clock)
 
@@ -82,7 +85,13 @@ def _enrol(gateway: GatewayLink, home: Home, url: str, invite: str, name: str) -
         body = Enrolment(invite=invite, name=name, public_key=public_bytes(keep_key(home.key)))
         answer = gateway.send("POST", "/v1/enrolments", body, Enrolled)
         home.save_identity(
-            Identity(gateway=url, client_id=answer.client_id, model=answer.model, name=name)
+            Identity(
+                gateway=url,
+                client_id=answer.client_id,
+                model=answer.model,
+                name=name,
+                invite=_digest(invite),
+            )
         )
 
 
@@ -102,6 +111,11 @@ def _open(home: Home, http: httpx.Client, store: httpx.Client, clock: Clock) -> 
         store=StoreLink(store, patience),
         clock=clock,
     )
+
+
+def _digest(invite: str) -> str:
+    """Recognise an invite without keeping it."""
+    return hashlib.sha256(invite.encode()).hexdigest()
 
 
 def _machine_name() -> str:

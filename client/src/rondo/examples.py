@@ -6,22 +6,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rondo_core.errors import Invalid
-from rondo_core.model_inputs import check_inputs, decode_rows, decode_targets
+from rondo_core.model_inputs import Row, check_inputs, decode_rows, decode_targets
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
 
-__all__ = ["encode_examples"]
+__all__ = ["Values", "encode_examples"]
+
+Values = ArrayLike | Sequence[object]
+"""An array, or anything that becomes one; or rows: values by column name, or in order."""
 
 
 def encode_examples(
-    spec: ModelSpec, x: ArrayLike | Sequence[object], y: ArrayLike | Sequence[object]
+    spec: ModelSpec, x: Values, y: Values
 ) -> tuple[NDArray[np.float32], NDArray[np.int32] | NDArray[np.float32]]:
     """Return inputs and targets as model and loss take them, every value checked.
 
     Args:
         spec: says what is right.
         x: an array of numbers, (n, *input shape), where sides of 1 may be left out or a picture be
-            one flat row; or rows as `decode_rows` takes them.
+            one flat row; or a data frame, or rows as `decode_rows` takes them.
         y: labels as the spec spells them (the number 3 is the label ``3``); where no label is a
             number, whole numbers are positions in the spec's list; or, for a number, numbers.
 
@@ -36,11 +39,19 @@ def encode_examples(
     return inputs, targets
 
 
-def _inputs(spec: ModelSpec, x: ArrayLike | Sequence[object]) -> NDArray[np.float32]:
+def _inputs(spec: ModelSpec, x: Values) -> NDArray[np.float32]:
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf":
-        return decode_rows(spec, list(x))  # type: ignore[arg-type]  # it checks every row
+        return decode_rows(spec, _rows(x))
     fits = x.ndim > 1 and x.size == len(x) * int(np.prod(spec.input.shape))
     return check_inputs(spec, x.reshape(len(x), *spec.input.shape) if fits else x)
+
+
+def _rows(x: Values) -> list[Row]:
+    """Take the rows apart; `decode_rows` checks what they are."""
+    if hasattr(x, "to_dict"):  # a data frame
+        return list(x.to_dict("records"))
+    found = x.tolist() if isinstance(x, np.ndarray) else x
+    return list(found)  # type: ignore[arg-type]
 
 
 def _targets(spec: ModelSpec, y: NDArray[np.generic]) -> NDArray[np.int32] | NDArray[np.float32]:

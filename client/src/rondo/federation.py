@@ -4,10 +4,10 @@ from contextlib import closing
 from itertools import count
 from typing import Self
 
-from numpy.typing import ArrayLike
 from rich.console import Console
 
 from rondo.client_calls import ClientCalls
+from rondo.examples import Values
 from rondo.files import locked
 from rondo.history import Result
 from rondo.home import Home, Identity
@@ -54,8 +54,8 @@ class Federation:
 
     def train(
         self,
-        x: ArrayLike | None = None,
-        y: ArrayLike | None = None,
+        x: Values | None = None,
+        y: Values | None = None,
         *,
         trainer: Trainer | TrainerFactory | None = None,
         holdout: float = 0.2,
@@ -113,8 +113,8 @@ class Federation:
 
 
 def _trainer_factory(
-    x: ArrayLike | None,
-    y: ArrayLike | None,
+    x: Values | None,
+    y: Values | None,
     trainer: Trainer | TrainerFactory | None,
     *,
     holdout: float,
@@ -133,7 +133,7 @@ def _trainer_factory(
     raise Invalid(f"{type(trainer).__name__} has not the methods evaluate and train")
 
 
-def _keras_factory(x: ArrayLike, y: ArrayLike, *, holdout: float, seed: int) -> TrainerFactory:
+def _keras_factory(x: Values, y: Values, *, holdout: float, seed: int) -> TrainerFactory:
     """Load Keras now, while nobody waits for this client: it takes seconds."""
     try:
         from rondo.keras_trainer import KerasTrainer  # noqa: PLC0415  (an extra, and slow)

@@ -117,7 +117,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     def begun(self, assignment: Assignment) -> Self:
         """Return the journal with the assignment's run, and the news that it brings.
 
-        An assignment carries what all clients measured in the round before it.
+        An assignment carries what all clients measured in the round before it. Its run takes the
+        place of an earlier one, whose end may never be heard of.
         """
         rounds = tuple(
             msgspec.structs.replace(entry, federation=assignment.metrics)
@@ -125,7 +126,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
             else entry
             for entry in self.rounds
         )
-        return msgspec.structs.replace(self, run_id=self.run_id or assignment.run_id, rounds=rounds)
+        return msgspec.structs.replace(self, run_id=assignment.run_id, rounds=rounds)
 
     def with_round(self, entry: RoundResult) -> Self:
         """Return the journal with one more attempt settled."""

@@ -18,12 +18,21 @@ __all__ = ["Home", "Identity", "find_home", "gateway_folder", "home_root", "plai
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this client is at its gateway."""
+    """Who this client is at its gateway.
+
+    Attributes:
+        gateway: its address.
+        client_id: what the gateway calls this client.
+        model: what it works for.
+        name: what it calls itself.
+        invite: SHA-256 of the code that was spent.
+    """
 
     gateway: str
     client_id: str
     model: str
     name: str
+    invite: str
 
 
 def plain_name(what: str, text: str) -> str:

@@ -2,9 +2,8 @@
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
 
-from rondo.examples import encode_examples
+from rondo.examples import Values, encode_examples
 from rondo.trainer import EXAMPLES, RoundTask, Weights, split
 from rondo_core.errors import Invalid
 from rondo_core.initial_weights import layout_of_spec
@@ -33,7 +32,7 @@ class KerasTrainer:
     """
 
     def __init__(
-        self, spec: ModelSpec, x: ArrayLike, y: ArrayLike, *, holdout: float = 0.2, seed: int = 0
+        self, spec: ModelSpec, x: Values, y: Values, *, holdout: float = 0.2, seed: int = 0
     ) -> None:
         inputs, targets = encode_examples(spec, x, y)
         train, kept = split(len(inputs), holdout=holdout, seed=seed)

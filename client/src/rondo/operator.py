@@ -8,9 +8,8 @@ from uuid import uuid4
 
 import httpx
 import msgspec
-from numpy.typing import ArrayLike
 
-from rondo.examples import encode_examples
+from rondo.examples import Values, encode_examples
 from rondo.gateway_link import GatewayLink, checked_url, open_http
 from rondo.home import plain_name
 from rondo.retry import Patience
@@ -103,8 +102,8 @@ class Operator:
     def register_model(
         self,
         spec: ModelSpec | Mapping[str, object] | Path | str,
-        x_holdout: ArrayLike,
-        y_holdout: ArrayLike,
+        x_holdout: Values,
+        y_holdout: Values,
     ) -> str:
         """Register a model spec with its initial weights and the examples that judge versions.
 

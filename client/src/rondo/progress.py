@@ -100,7 +100,7 @@ class TerminalProgress:
         if self._live is None:
             self._live = Live(console=self._console, transient=True, refresh_per_second=4)
             self._live.start()
-        self._live.update(_picture(rounds, stage, total))
+        self._live.update(_picture(rounds, stage, total), refresh=True)
 
     def over(self, result: Result) -> None:
         """Leave the whole table in the terminal."""

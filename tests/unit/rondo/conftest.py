@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 import rondo
 from rondo import Federation
+from rondo.cli import commands
+from rondo.commands.common import Seams
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.testing import ManualClock
-from tests.unit.rondo.fake_gateway import URL, Connect, FakeGateway
+from tests.unit.rondo.fake_gateway import TOKEN, URL, Connect, FakeGateway
+from tests.unit.rondo.fake_operator_api import Command, FakeOperatorApi
 
 SPEC = b"""{
   "model": "line",
@@ -52,3 +56,29 @@ def connect(gateway: FakeGateway, clock: ManualClock, home: Path) -> Connect:
         )
 
     return again
+
+
+@pytest.fixture
+def api(spec: ModelSpec, clock: ManualClock) -> FakeOperatorApi:
+    return FakeOperatorApi(spec, clock)
+
+
+@pytest.fixture
+def seams(api: FakeOperatorApi, clock: ManualClock) -> Seams:
+    return Seams(transport=api, clock=clock, environ={"RONDO_TOKEN": TOKEN})
+
+
+@pytest.fixture
+def command(seams: Seams, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("RONDO_HOME", str(home))
+    monkeypatch.setenv("RONDO_URL", URL)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, expect: int = 0, given: Seams = seams) -> Result:
+        result = CliRunner().invoke(commands, arguments, obj=given)
+        assert result.exit_code == expect, result.output
+        return result
+
+    return run

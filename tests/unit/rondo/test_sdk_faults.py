@@ -10,6 +10,7 @@ import pytest
 from rondo import Conflict, GatewayError, Invalid, Unauthorized, Unavailable
 from rondo import connect as connect_to
 from rondo_core.errors import LayoutMismatch
+from rondo_core.model_spec import encode_model_spec
 from rondo_core.testing import ManualClock
 from tests.unit.rondo.fake_gateway import URL, Connect, FakeGateway
 from tests.unit.rondo.linear import CountingTrainer, line_trainer
@@ -241,4 +242,35 @@ def test_a_run_that_is_called_like_a_path_is_refused(
     gateway.start_run(rounds=1, run_id="../../../escaped")
 
     with pytest.raises(Invalid, match="escaped"):
+        connect().train(trainer=line_trainer(), progress=False)
+
+
+def test_a_store_that_is_busy_is_asked_again(connect: Connect, gateway: FakeGateway) -> None:
+    gateway.start_run(rounds=1)
+    gateway.fault("PUT /models/updates/", lambda _: httpx.Response(503), times=2)
+    gateway.fault("GET /models/versions/", lambda _: httpx.Response(500), times=2)
+
+    result = connect().train(trainer=line_trainer(), progress=False)
+
+    assert result.rounds[0].verdict == "accepted"
+    assert gateway.count("PUT /models/updates/") == 3
+
+
+def test_another_spec_than_the_one_asked_for_is_an_error(
+    connect: Connect, gateway: FakeGateway
+) -> None:
+    gateway.start_run(rounds=1)
+    other = encode_model_spec(msgspec.structs.replace(gateway.spec, seed=8))
+    gateway.fault("GET /v1/models/", lambda _: httpx.Response(200, content=other))
+
+    with pytest.raises(Invalid, match=r"came, .* was asked for"):
+        connect().train(trainer=line_trainer(), progress=False)
+
+
+def test_the_end_of_a_run_that_nobody_asked_about_is_an_error(
+    connect: Connect, gateway: FakeGateway
+) -> None:
+    gateway.fault("GET /v1/work", lambda _: httpx.Response(200, json={"run_state": "FINISHED"}))
+
+    with pytest.raises(Invalid, match="was not asked about"):
         connect().train(trainer=line_trainer(), progress=False)

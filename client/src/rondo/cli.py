@@ -1,0 +1,44 @@
+"""The ``rondo`` command: its subcommands, and what becomes of their errors.
+
+Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line was wrong.
+"""
+
+import click
+
+from rondo.commands.client import client
+from rondo.commands.common import Seams
+from rondo.commands.model import model
+from rondo.commands.predict import predict
+from rondo.commands.run import run
+from rondo.commands.stack import demo, up
+from rondo_core.errors import RondoError
+
+__all__ = ["commands", "main"]
+
+
+class Commands(click.Group):
+    """A group whose commands may raise Rondo's errors, and those of files."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Turn a known error into one line."""
+        try:
+            return super().invoke(ctx)
+        except (RondoError, OSError) as exc:
+            raise click.ClickException(" ".join(str(exc).split())) from exc
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rondo")
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    """Federated learning on events: train together, keep the data where it is."""
+    ctx.ensure_object(Seams)
+
+
+for _command in (client, demo, model, predict, run, up):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Run the command and end the process."""
+    commands.main()

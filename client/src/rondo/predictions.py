@@ -1,0 +1,131 @@
+"""Ask a served model: rows in a file, answers row by row."""
+
+import csv
+import io
+from functools import partial
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+
+from rondo.errors import error_from
+from rondo.retry import Patience, persevere
+from rondo_core.errors import Invalid, Unavailable
+
+__all__ = ["Prediction", "Predictions", "ask", "read_rows"]
+
+_PROBABILITY = "probability_"
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer for one row.
+
+    Attributes:
+        label: the likeliest label, or None where the model predicts a number.
+        probabilities: of each label.
+        values: the numbers predicted, by name.
+    """
+
+    label: str | None = None
+    probabilities: dict[str, float] = {}
+    values: dict[str, float] = {}
+
+
+class Predictions(msgspec.Struct, frozen=True, kw_only=True):
+    """The answers for all rows, in order, and the version that gave them."""
+
+    model: str
+    version: str
+    predictions: list[Prediction]
+
+
+def read_rows(path: Path) -> tuple[bytes, str]:
+    """Return a request's body and content type.
+
+    Args:
+        path: ``.csv`` with a header, ``.json`` as TF Serving takes it, or ``.npy`` (never
+            unpickled).
+
+    Raises:
+        Invalid: another kind of file, or no array.
+    """
+    match path.suffix.lower():
+        case ".csv":
+            return path.read_bytes(), "text/csv"
+        case ".json":
+            return path.read_bytes(), "application/json"
+        case ".npy":
+            return msgspec.json.encode({"instances": _array(path).tolist()}), "application/json"
+        case other:
+            raise Invalid(f"{path}: {other or 'no suffix'} is not one of .csv, .json, .npy")
+
+
+def ask(
+    http: httpx.Client, model: str, body: bytes, content_type: str, patience: Patience
+) -> Predictions:
+    """Send rows to a model.
+
+    Args:
+        http: with inference's address as its base.
+        model: its name.
+        body: the rows, as `read_rows` gives them.
+        content_type: of the body.
+        patience: for how long to repeat what finds nobody.
+
+    Raises:
+        GatewayError: inference refuses; the text names row and column.
+        Unavailable: it does not answer.
+        Invalid: it answers something else than predictions.
+    """
+    request = partial(
+        http.build_request,
+        "POST",
+        "/invocations",
+        params={"model": model},
+        content=body,
+        headers={"Content-Type": content_type, "Accept": "text/csv"},
+    )
+    response = persevere(partial(_send, http, request), patience)
+    return Predictions(
+        model=model,
+        version=response.headers.get("X-Rondo-Version", "unknown"),
+        predictions=_parse(response.text),
+    )
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.load(file, allow_pickle=False))
+    except (ValueError, EOFError) as exc:
+        raise Invalid(f"{path} is not a plain array: {exc}") from exc
+
+
+def _send(http: httpx.Client, request: "partial[httpx.Request]") -> httpx.Response:
+    try:
+        response = http.send(request())
+    except httpx.TransportError as exc:
+        raise Unavailable(f"POST {http.base_url}: {exc!r}") from exc
+    if response.is_success:
+        return response
+    raise error_from(response)
+
+
+def _parse(text: str) -> list[Prediction]:
+    try:
+        return [_prediction(row) for row in csv.DictReader(io.StringIO(text), strict=True)]
+    except (csv.Error, ValueError, AttributeError) as exc:
+        raise Invalid(f"the answer is not the CSV of predictions: {exc}") from exc
+
+
+def _prediction(row: dict[str, str]) -> Prediction:
+    label = row.pop("label", None)
+    if label is None:
+        return Prediction(values={name: float(value) for name, value in row.items()})
+    probabilities = {
+        name.removeprefix(_PROBABILITY): float(value)
+        for name, value in row.items()
+        if name.startswith(_PROBABILITY)
+    }
+    return Prediction(label=label, probabilities=probabilities)

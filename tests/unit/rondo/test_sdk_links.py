@@ -1,0 +1,160 @@
+"""The wires: what an answer becomes, and how pauses grow."""
+
+import httpx
+import numpy as np
+import pytest
+
+from rondo.errors import (
+    Busy,
+    Contradicted,
+    GatewayError,
+    Missing,
+    Refused,
+    Unauthorized,
+    error_from,
+)
+from rondo.gateway_link import GatewayLink, open_http
+from rondo.retry import Patience, persevere
+from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
+from rondo_core.testing import ManualClock
+from rondo_core.wire import Work
+
+PROBLEM = b'{"code": "some-code", "message": "what and why", "correlation_id": "c1"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "family"),
+    [
+        (400, Refused, Invalid),
+        (401, Unauthorized, Invalid),
+        (403, Unauthorized, Invalid),
+        (404, Missing, NotFound),
+        (409, Contradicted, Conflict),
+        (413, Refused, Invalid),
+        (422, Refused, Invalid),
+        (429, Busy, Unavailable),
+        (500, Busy, Unavailable),
+        (503, Busy, Unavailable),
+    ],
+)
+def test_each_status_has_its_family_and_keeps_the_problems_fields(
+    status: int, kind: type[GatewayError], family: type[RondoError]
+) -> None:
+    error = error_from(httpx.Response(status, content=PROBLEM))
+
+    assert type(error) is kind
+    assert isinstance(error, family)
+    assert (error.code, error.correlation_id) == ("some-code", "c1")
+    assert str(error) == "what and why (some-code, correlation id c1)"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"error": "row 3, column a: is empty"}', "row 3, column a: is empty (http-400"),
+        (b"<html>nginx</html>", "<html>nginx</html>"),
+        (b"\xff\xfe", "(http-400"),
+        (b"", "Bad Request"),
+        (b"x" * 1000, "x" * 200 + " ("),
+    ],
+)
+def test_an_answer_that_is_no_problem_is_quoted(body: bytes, text: str) -> None:
+    error = error_from(httpx.Response(400, content=body))
+
+    assert text in str(error)
+    assert error.code == "http-400"
+
+
+def test_an_answer_of_another_form_is_an_error_that_names_it() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b'{"assignment": 3}'))
+    link = GatewayLink(open_http("http://gateway.test", transport), Patience())
+
+    with pytest.raises(Invalid, match=r"answer to /v1/work is not a Work: .*assignment"):
+        link.get("/v1/work", Work)
+
+
+@pytest.mark.parametrize(
+    "date", [{}, {"Date": "yesterday"}, {"Date": "Thu, 01 Jan 2026 00:00:02 GMT"}]
+)
+def test_a_refused_token_is_not_tried_again_where_the_clocks_agree(date: dict[str, str]) -> None:
+    seen: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(401, content=PROBLEM, headers=date)
+
+    http = open_http("http://gateway.test", httpx.MockTransport(refuse))
+    link = GatewayLink(http, Patience(clock=ManualClock()), lambda _: "token")
+
+    with pytest.raises(Unauthorized):
+        link.get("/v1/work", Work)
+
+    assert len(seen) == 1
+
+
+class Flaky:
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise Unavailable("not now")
+        return "answer"
+
+
+class SlowestPauses(np.random.Generator):
+    """Draws the top of every range, so that pauses can be added up by hand."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: object = None) -> float:  # type: ignore[override]
+        del low, size
+        return high
+
+
+def test_pauses_double_up_to_a_ceiling() -> None:
+    clock = ManualClock()
+    patience = Patience(
+        seconds=100, first_seconds=1, longest_seconds=4, clock=clock, rng=SlowestPauses()
+    )
+
+    assert persevere(Flaky(5), patience) == "answer"
+    assert clock.monotonic() == 1 + 2 + 4 + 4 + 4
+
+
+def test_the_last_error_is_raised_before_a_pause_that_would_be_too_long() -> None:
+    clock = ManualClock()
+    flaky = Flaky(99)
+    patience = Patience(seconds=6, first_seconds=1, clock=clock, rng=SlowestPauses())
+
+    with pytest.raises(Unavailable, match="not now"):
+        persevere(flaky, patience)
+
+    assert clock.monotonic() == 1 + 2
+    assert flaky.calls == 3
+
+
+def test_pauses_of_many_clients_are_spread() -> None:
+    clocks = [ManualClock() for _ in range(20)]
+    for seed, clock in enumerate(clocks):
+        persevere(Flaky(1), Patience(clock=clock, rng=np.random.default_rng(seed)))
+
+    pauses = sorted(clock.monotonic() for clock in clocks)
+
+    assert pauses[0] < 0.05
+    assert pauses[-1] > 0.15
+    assert len(set(pauses)) == 20
+
+
+def test_another_error_is_not_repeated() -> None:
+    def broken() -> None:
+        raise Invalid("for ever")
+
+    clock = ManualClock()
+    with pytest.raises(Invalid):
+        persevere(broken, Patience(clock=clock))
+
+    assert clock.monotonic() == 0
