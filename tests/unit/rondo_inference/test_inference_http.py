@@ -402,18 +402,35 @@ def test_a_body_in_pieces_is_put_together(service: Service) -> None:
     assert reply.json == {"predictions": [[20]]}
 
 
-def test_an_announced_body_over_the_limit_is_refused_unread(service: Service) -> None:
-    reply = asyncio.run(
-        call(service.app, "POST", "/invocations", chunks=[], headers={"content-length": "10001"})
-    )
+def test_a_caller_that_asks_before_sending_too_much_is_refused_unread(service: Service) -> None:
+    headers = {"content-length": "10001", "expect": "100-continue"}
+
+    reply = asyncio.run(call(service.app, "POST", "/invocations", chunks=[], headers=headers))
 
     assert reply is not None
     assert (reply.status, reply.headers["connection"]) == (413, "close")
     assert reply.json == {"error": "the body is longer than 10000 bytes"}
 
 
-def test_a_body_that_grows_over_the_limit_is_refused_where_it_does(service: Service) -> None:
-    chunks = [b" " * 6_000, b" " * 6_000, b"never read"]
+@pytest.mark.parametrize("headers", [{}, {"content-length": "18000"}])
+def test_too_long_a_body_is_read_to_its_end_so_that_the_refusal_arrives(
+    service: Service, headers: Mapping[str, str]
+) -> None:
+    chunks: list[bytes | None] = [b" " * 6_000] * 3
+
+    reply = asyncio.run(call(service.app, "POST", "/invocations", chunks=chunks, headers=headers))
+
+    assert reply is not None
+    assert (reply.status, reply.headers["connection"]) == (413, "close")
+
+
+def test_a_body_just_over_the_limit_in_one_piece_is_refused(service: Service) -> None:
+    assert service.ask("POST", "/invocations", b" " * 10_001).status == 413
+
+
+def test_a_body_without_end_is_not_read_for_ever(service: Service) -> None:
+    chunks: list[bytes | None] = [b" " * 6_000] * 9
+    chunks.append(None)  # the app must not come to this
 
     reply = asyncio.run(call(service.app, "POST", "/invocations", chunks=chunks))
 

@@ -45,6 +45,9 @@ STATUSES: tuple[tuple[type[RondoError], HTTPStatus | None], ...] = (
 )
 """The first family that fits decides; the only place where an error becomes a status."""
 
+DISCARDED_BODIES = 4
+"""So many times the allowed length is read and forgotten before a caller is cut off."""
+
 LONGEST_TEXT = 2000
 """SageMaker passes an error's body on to the caller; it is kept short."""
 
@@ -111,22 +114,35 @@ class HttpApp:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        body = await self._body(headers.get("content-length", ""), receive)
+        announced = headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > self.max_body_bytes:
+            if "expect" not in headers:  # a caller that waits for our word sends nothing now
+                await self._discard(receive)
+            raise self._too_large()
+        body = await self._body(receive)
         return Request(path, headers, scope["query_string"].decode("latin-1"), body)
 
-    async def _body(self, announced: str, receive: Receive) -> bytes:
-        size, parts = int(announced) if announced.isdigit() else 0, []
-        while size <= self.max_body_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            parts.append(message.get("body", b""))
-            size = sum(map(len, parts))
-            if not message.get("more_body", False):
-                break
-        if size > self.max_body_bytes:
-            raise TooLarge(f"the body is longer than {self.max_body_bytes} bytes")
+    async def _body(self, receive: Receive) -> bytes:
+        parts, size, more = [], 0, True
+        while more:
+            part, more = await _part(receive)
+            parts.append(part)
+            size += len(part)
+            if size > self.max_body_bytes:
+                if more:
+                    await self._discard(receive)
+                raise self._too_large()
         return b"".join(parts)
+
+    async def _discard(self, receive: Receive) -> None:
+        """Let the caller finish sending, within bounds: who is cut off sees no answer."""
+        size, more = 0, True
+        while more and size <= DISCARDED_BODIES * self.max_body_bytes:
+            part, more = await _part(receive)
+            size += len(part)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is longer than {self.max_body_bytes} bytes")
 
     async def _answer(self, route: Route | PredictRoute, request: Request) -> Answer:
         if isinstance(route, Route):
@@ -148,6 +164,14 @@ class HttpApp:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _part(receive: Receive) -> tuple[bytes, bool]:
+    """Return the next part of the body, and whether more is to come."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _refusal(exc: RondoError) -> Answer:
