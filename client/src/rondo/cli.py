@@ -6,10 +6,10 @@ Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line w
 import click
 
 from rondo.commands.client import client
-from rondo.commands.common import Seams
 from rondo.commands.model import model
 from rondo.commands.predict import predict
 from rondo.commands.run import run
+from rondo.commands.seams import Seams
 from rondo.commands.stack import demo, up
 from rondo_core.errors import RondoError
 

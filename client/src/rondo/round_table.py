@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from rondo.history import RoundResult
@@ -75,4 +76,4 @@ def _number(metrics: dict[str, float], name: str) -> str:
 
 def _verdict(entry: RoundResult) -> str:
     text = f"[{_STYLES[entry.verdict]}]{entry.verdict}[/]"
-    return f"{text}: {entry.reason}" if entry.reason else text
+    return f"{text}: {escape(entry.reason)}" if entry.reason else text

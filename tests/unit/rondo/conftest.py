@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 import rondo
 from rondo import Federation
 from rondo.cli import commands
-from rondo.commands.common import Seams
+from rondo.commands.seams import Seams
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.testing import ManualClock
 from tests.unit.rondo.fake_gateway import TOKEN, URL, Connect, FakeGateway

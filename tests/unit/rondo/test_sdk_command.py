@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from rondo.cli import commands
-from rondo.commands.common import Seams
+from rondo.commands.seams import Seams
 from tests.unit.rondo.fake_gateway import TOKEN
 from tests.unit.rondo.fake_operator_api import Command, FakeOperatorApi, error_of
 

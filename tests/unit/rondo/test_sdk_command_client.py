@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from rondo.commands.common import Seams
+from rondo.commands.seams import Seams
 from rondo_core.testing import ManualClock
 from tests.unit.rondo.fake_gateway import URL
 from tests.unit.rondo.fake_operator_api import Command, FakeOperatorApi, error_of

@@ -96,7 +96,9 @@ def test_watching_a_run_that_fails_fails(command: Command, api: FakeOperatorApi)
 
 
 def test_runs_are_listed(command: Command, api: FakeOperatorApi) -> None:
-    api.start_run(rounds=2)
+    api.start_run(rounds=2).reason = "[/odd] reason"
+
+    assert "[/odd] reason" in command("run", "list").stdout
 
     assert "0/2" in command("run", "list").stdout
     (view,) = json.loads(command("run", "list", "--json").stdout)

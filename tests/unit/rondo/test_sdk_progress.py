@@ -121,7 +121,7 @@ def test_the_table_shows_own_and_federation_metrics_and_the_reason() -> None:
     assert "auc" not in lines[1]
     assert "0.3750" in lines[3]
     assert "·" in lines[4]
-    assert "rejected: not-finite" in lines[4]
+    assert "rejected: not-finite: [out/kernel] is NaN" in lines[4]
     assert "2 (attempt 2)" in lines[4]
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from rondo.commands.common import JSON, URL, Seams, print_json
+from rondo.commands.options import JSON, URL
+from rondo.commands.output import print_json
+from rondo.commands.seams import Seams
 from rondo.data_files import load_examples
 from rondo.enrolment import connect
 from rondo.progress import PlainProgress, fitting_progress

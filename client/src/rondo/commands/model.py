@@ -4,15 +4,9 @@ from pathlib import Path
 
 import click
 
-from rondo.commands.common import (
-    JSON,
-    TOKEN_FILE,
-    URL,
-    Seams,
-    open_operator,
-    print_json,
-    print_table,
-)
+from rondo.commands.options import JSON, TOKEN_FILE, URL
+from rondo.commands.output import print_json, print_table
+from rondo.commands.seams import Seams, open_operator
 from rondo.data_files import load_examples
 from rondo_core.wire import ModelView
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from rondo.commands.common import JSON, Seams, print_json, print_table
+from rondo.commands.options import JSON
+from rondo.commands.output import print_json, print_table
+from rondo.commands.seams import Seams
 from rondo.gateway_link import checked_url, open_http
 from rondo.predictions import Prediction, ask, read_rows
 from rondo.retry import Patience

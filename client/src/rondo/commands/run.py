@@ -7,15 +7,9 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from rondo.commands.common import (
-    JSON,
-    TOKEN_FILE,
-    URL,
-    Seams,
-    open_operator,
-    print_json,
-    print_table,
-)
+from rondo.commands.options import JSON, TOKEN_FILE, URL
+from rondo.commands.output import print_json, print_table
+from rondo.commands.seams import Seams, open_operator
 from rondo.operator import Operator, RunOptions
 from rondo_core.events import Scalar
 from rondo_core.wire import RunView, VersionView

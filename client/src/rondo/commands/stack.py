@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from rondo.commands.common import Seams
+from rondo.commands.seams import Seams
 from rondo_core.errors import Invalid
 
 __all__ = ["demo", "up"]

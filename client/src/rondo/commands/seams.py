@@ -1,4 +1,4 @@
-"""What the commands share: their seams, their options, and how they print."""
+"""What stands between the commands and the world, and how an operator's token is found."""
 
 import os
 import subprocess
@@ -6,47 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
 import httpx
-import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from rondo.files import check_private
-from rondo.gateway_link import checked_url
 from rondo.operator import Operator
 from rondo_core.clock import Clock, SystemClock
 from rondo_core.errors import Invalid
 
-__all__ = [
-    "JSON",
-    "TOKEN_FILE",
-    "URL",
-    "Seams",
-    "as_json",
-    "open_operator",
-    "print_json",
-    "print_table",
-]
+__all__ = ["TOKEN_PLACES", "Seams", "open_operator"]
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN_PLACES = ("build/local/operator-token", "~/.rondo/operator-token")
-
-URL = click.option(
-    "--url",
-    envvar="RONDO_URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    show_envvar=True,
-    help="The gateway's address.",
-)
-TOKEN_FILE = click.option(
-    "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Holds the operators' token; must be readable by you only. Without it: the variable "
-    f"RONDO_TOKEN, then {', then '.join(TOKEN_PLACES)}.",
-)
-JSON = click.option("--json", "in_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +42,7 @@ def open_operator(seams: Seams, url: str, token_file: Path | None) -> Operator:
         Invalid: there is no token, its file can be read by others, or the URL is not one.
     """
     token = _token(seams.environ, token_file)
-    return Operator(checked_url(url), token, transport=seams.transport, clock=seams.clock)
+    return Operator(url, token, transport=seams.transport, clock=seams.clock)
 
 
 def _token(environ: Mapping[str, str], token_file: Path | None) -> str:
@@ -88,21 +57,3 @@ def _token(environ: Mapping[str, str], token_file: Path | None) -> str:
     raise Invalid(
         f"no operator's token: set RONDO_TOKEN, or write it to {TOKEN_PLACES[-1]} (chmod 600)"
     )
-
-
-def as_json(value: object) -> str:
-    """Return a value as one line of JSON."""
-    return msgspec.json.encode(value).decode()
-
-
-def print_json(value: object) -> None:
-    """Print a value as one line of JSON."""
-    click.echo(as_json(value))
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows for people; without rows only the header."""
-    table = Table(*columns, header_style="bold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console().print(table)
