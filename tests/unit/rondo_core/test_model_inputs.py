@@ -335,7 +335,14 @@ def test_numbers_stay_numbers() -> None:
         decode_targets(spec, ["x"])
 
 
-# --- the example ----------------------------------------------------------------------------------
+# --- the examples ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("digits", 38_282), ("mnist-cnn", 1_199_882)])
+def test_the_examples_have_the_parameters_that_their_pages_say(name: str, parameters: int) -> None:
+    spec = parse_model_spec((EXAMPLES / name / "model.json").read_bytes())
+
+    assert layout_of_spec(spec).size == parameters
 
 
 def test_the_digits_example_takes_rows_of_64_numbers() -> None:
@@ -345,5 +352,4 @@ def test_the_digits_example_takes_rows_of_64_numbers() -> None:
 
     assert inputs.shape == (1, 8, 8, 1)
     assert inputs[0, 2, 0, 0] == 16
-    assert layout_of_spec(spec).size == 38_282
     assert spec.outputs == tuple("0123456789")

@@ -3,6 +3,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from rondo_core.model_layers import (
     output_shape,
 )
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
+from rondo_core.spec_errors import spec_invalid
 from rondo_core.training_parameters import TrainingParameters
 from rondo_core.weights import digest
 
@@ -210,6 +212,9 @@ def test_a_forbidden_layer_is_refused_with_the_list_of_what_is_allowed() -> None
         ("input.columns.1.name", "", "$.input.columns[1].name", "found ''"),
         ("input.columns.1.values", [], "$.input.columns[1].values", "length >= 1"),
         ("input.columns.1.values", ["a", "a"], "$.input.columns[1].values", "'a' appears twice"),
+        ("input.rows", 3, "$.input", "unknown field `rows`"),
+        ("input.columns.0.median", 3, "$.input.columns[0]", "unknown field `median`"),
+        ("output.weights", [1, 2], "$.output", "unknown field `weights`"),
         ("output.kind", "box", "$.output.kind", "'box'; allowed: classes, number"),
         ("output.labels", ["a"], "$.output.labels", "length >= 2"),
         ("training.epochs", 0, "$.training.epochs", "found 0"),
@@ -265,6 +270,14 @@ def test_a_number_beyond_float_is_refused() -> None:
 
     with pytest.raises(SpecInvalid, match=r"columns\[0\].mean"):
         parse_model_spec(data)
+
+
+def test_a_place_that_cannot_be_found_again_is_named_without_its_value() -> None:
+    error = msgspec.ValidationError("Expected `int` - at `$[...].units`")
+
+    found = spec_invalid(error, b'{"dense": {"units": "x"}}', {})
+
+    assert str(found) == "$[...].units: Expected `int`"
 
 
 def test_a_document_that_is_cut_after_its_first_fault_is_refused_for_the_fault() -> None:
