@@ -1,5 +1,6 @@
 """A gateway on fakes in process, and the bodies that people send to it."""
 
+import asyncio
 import base64
 import hashlib
 import itertools
@@ -26,8 +27,10 @@ from rondo_core.testing import (
 )
 from rondo_gateway.web.app import build_app, open_door
 from rondo_gateway.web.door import Ports
-from tests.unit.rondo_gateway.gateway_rows import RUN, SHA, SIZE, SPEC, START, Others
+from tests.unit.rondo_gateway.gateway_http import Http, turns_until
+from tests.unit.rondo_gateway.gateway_rows import RUN, SHA, SIZE, SPEC, START, Client, Others
 
+LONG = {"wait": "30"}
 TOKEN = "operators-secret"
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -157,3 +160,26 @@ def refused(response: httpx.Response, status: int, code: str) -> Mapping[str, st
 
 def update_url(tail: str = "", *, run_id: str = RUN, number: int = 1, attempt: int = 1) -> str:
     return f"/v1/runs/{run_id}/rounds/{number}/attempts/{attempt}/update{tail}"
+
+
+async def wait_while(
+    http: Http, world: World, call: httpx.Request, meanwhile: Callable[[], object]
+) -> httpx.Response:
+    """Send a long poll; once it waits, let something happen; return what it was answered."""
+    waiting = asyncio.create_task(http.client.send(call))
+    before = len(world.store.reads)
+    await turns_until(lambda: waiting.done() or len(world.store.reads) >= before + 4)
+    assert not waiting.done(), waiting.result().text
+    meanwhile()
+    return await waiting
+
+
+def poll(http: Http, client: Client, path: str = "/v1/work", **query: str) -> httpx.Request:
+    params = LONG | query
+    return http.client.build_request("GET", path, params=params, headers=client.headers())
+
+
+def declare(http: Http, client: Client, **changes: object) -> dict[str, object]:
+    response = http.put(update_url(), json=declaration(**changes), headers=client.headers())
+    assert response.status_code == 200, response.text
+    return response.json()  # type: ignore[no-any-return]  # JSON

@@ -1,18 +1,28 @@
+import asyncio
 import json
 import logging
 import re
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from rondo_core import wire
-from rondo_core.telemetry import JsonFormatter
+from rondo_core.errors import SettingsInvalid
+from rondo_core.settings import read_settings
+from rondo_core.telemetry import JsonFormatter, Metrics
+from rondo_gateway.settings import Settings
+from rondo_gateway.web.access import AccessLog
 from rondo_gateway.web.bodies import MAX_BODY_BYTES
 from rondo_gateway.web.operator_routes import MAX_REGISTRATION_BYTES
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_world import OPERATOR, TOKEN, World, refused, update_url
 
 ENROL = "/v1/enrolments"
+
+
+async def nothing() -> Message:
+    return {"type": "http.request"}
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -218,3 +228,44 @@ def test_the_docs_page_works_without_script_and_without_another_host(http: Http)
     assert "/v1/runs/{run}/rounds/{round}/attempts/{attempt}/update" in page.text
     assert "id='Declaration'" in page.text
     assert page.text.count("<section") == page.text.count("</section>")
+
+
+def test_an_error_after_half_an_answer_cuts_the_connection_and_is_logged(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    async def half(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/"}
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(AccessLog(half, metrics=Metrics())(scope, nothing, send))
+
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert [line["message"] for line in lines(log)] == ["request failed", "request handled"]
+
+
+def test_what_is_no_call_is_passed_on() -> None:
+    passed: list[Scope] = []
+
+    async def application(scope: Scope, _receive: Receive, _send: Send) -> None:
+        passed.append(scope)
+
+    async def send(_message: Message) -> None: ...
+
+    asyncio.run(AccessLog(application, metrics=Metrics())({"type": "lifespan"}, nothing, send))
+
+    assert passed == [{"type": "lifespan"}]
+
+
+def test_settings_have_safe_defaults_and_name_what_is_wrong() -> None:
+    settings = read_settings(Settings, {"PORT": "9000"})
+
+    assert (settings.host, settings.port, settings.upload_endpoint_url) == ("127.0.0.1", 9000, None)
+    with pytest.raises(SettingsInvalid, match="WATCH_SECONDS"):
+        read_settings(Settings, {"WATCH_SECONDS": "often"})

@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from rondo_core.initial_weights import layout_of_spec
+from rondo_core.layout import Layout, TensorSpec
 from rondo_core.model_spec import encode_model_spec, parse_model_spec
 from rondo_core.model_store import holdout_key, spec_key, weights_key
 from rondo_core.rows import AliasRow, SpecRow, alias_key, spec_row_key
+from rondo_core.run_store import Delete, Put
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import MODEL, SPEC, START
 from tests.unit.rondo_gateway.gateway_world import OPERATOR, World, refused, registration, the_spec
@@ -131,6 +133,29 @@ def test_a_header_of_another_model_is_told_which_tensor_differs(http: Http) -> N
     message = refused(response, 422, "invalid-header")["message"]
     assert "tensor 0" in message
     assert "price/kernel" in message
+
+
+def test_a_header_whose_second_tensor_differs_is_told_so(http: Http) -> None:
+    tensors = [TensorSpec("price/kernel", (1, 1)), TensorSpec("price/offset", (1,))]
+    header = Layout(tuple(tensors)).header.decode()
+
+    response = http.post(SPECS, json=registration(header=header), headers=OPERATOR)
+
+    message = refused(response, 422, "invalid-header")["message"]
+    assert "tensor 1" in message
+    assert "price/offset" in message
+
+
+def test_a_registration_that_met_somebody_who_then_went_away_is_a_conflict(
+    world: World, http: Http
+) -> None:
+    key = spec_row_key(MODEL, the_spec().sha256)
+    world.store.before_commit = lambda: world.store.commit(Put(key, {"model": MODEL}))
+    world.store.after_conflict = lambda: world.store.commit(Delete(key))
+
+    response = http.post(SPECS, json=registration(), headers=OPERATOR)
+
+    assert MODEL not in refused(response, 409, "conflict")["message"]
 
 
 def test_a_spec_that_is_nested_too_deeply_is_refused(http: Http) -> None:

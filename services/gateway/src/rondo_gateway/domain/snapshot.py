@@ -35,13 +35,15 @@ class Snapshot:
         attempts: the open ones.
         updates: per attempt whose verdicts are waited for, client -> its update.
         runs: the META rows that were looked at; None where there is none yet.
-        looked_at: when; two snapshots that differ only in this are equal.
+        unreadable: rows that were skipped, with the reason: one bad run does not stop the others.
+        looked_at: when the META rows were looked at; does not count when two are compared.
     """
 
     active_runs: frozenset[str] = frozenset()
     attempts: Mapping[AttemptId, OpenAttempt] = field(default_factory=dict)
     updates: Mapping[AttemptId, Mapping[str, UpdateRow]] = field(default_factory=dict)
     runs: Mapping[str, RunRow | None] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
     looked_at: Mapping[str, datetime] = field(default_factory=dict, compare=False)
 
 

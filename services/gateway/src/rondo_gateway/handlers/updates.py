@@ -23,6 +23,7 @@ from rondo_gateway.domain.updates import (
     update_submitted,
 )
 from rondo_gateway.handlers.archive import Archive
+from rondo_gateway.handlers.grouping import SharedReads
 from rondo_gateway.handlers.models import LINK_SECONDS
 
 __all__ = ["declare", "read_receipt", "report"]
@@ -34,6 +35,7 @@ def declare(
     body: Declaration,
     *,
     store: RunStore,
+    reads: SharedReads,
     archive: Archive,
     links: UploadLinks,
     now: datetime,
@@ -44,7 +46,7 @@ def declare(
         Refusal: see `rondo_gateway.domain.updates`.
         Unavailable: the table did not answer.
     """
-    round_ = _load_round(where, client, store=store)
+    round_ = _load_round(where, client, reads=reads)
     check_declaration(body, size_bytes=archive.version(where.run_id, round_.base).size)
     key = object_key(*where, client.client_id, body.sha256)
     row = declared_row(client.client_id, body, key=key, now=now)
@@ -61,6 +63,7 @@ def report(
     sha256: str,
     *,
     store: RunStore,
+    reads: SharedReads,
     publish: Publish,
     now: datetime,
 ) -> Receipt:
@@ -70,7 +73,7 @@ def report(
         Refusal: see `rondo_gateway.domain.updates`.
         Unavailable: table or topic did not answer; the sweep finds a report that was written.
     """
-    round_ = _load_round(where, client, store=store)
+    round_ = _load_round(where, client, reads=reads)
     change = report_change(where, client.client_id, sha256, now=now)
     if _written(change, round_, store=store):
         answer = reported(where, client.client_id, sha256)
@@ -108,8 +111,8 @@ def _written(change: Change, round_: RoundRow, *, store: RunStore) -> bool:
     return True
 
 
-def _load_round(where: AttemptId, client: ClientRow, *, store: RunStore) -> RoundRow:
-    item = store.get(round_key(*where))
+def _load_round(where: AttemptId, client: ClientRow, *, reads: SharedReads) -> RoundRow:
+    item = reads.get(round_key(*where))
     round_ = None if item is None else from_item(item, RoundRow)
     return check_chosen(round_, where, client.client_id, client.model)
 

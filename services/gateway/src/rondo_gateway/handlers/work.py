@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from rondo_core.errors import Invalid, NotFound
 from rondo_core.model_store import UploadLinks, weights_key
 from rondo_core.rows import (
     AssignRow,
@@ -39,12 +40,16 @@ def observe(
     Raises:
         Unavailable: the table did not answer.
     """
-    rounds = _active_rounds(store) if interests.work else []
+    rounds, unreadable = _active_rounds(store) if interests.work else ([], set())
     active_runs = frozenset(row.run_id for row in rounds)
     loaded: dict[AttemptId, dict[str, UpdateRow]] = {}
     attempts: dict[AttemptId, OpenAttempt] = {}
     for where in [attempt_of(row) for row in rounds if row.state == "OPEN"]:
-        known = before.attempts.get(where) or _load(where, loaded, store=store, archive=archive)
+        try:
+            known = before.attempts.get(where) or _load(where, loaded, store=store, archive=archive)
+        except (Invalid, NotFound) as exc:
+            unreadable.add(f"{where}: {exc}")
+            continue
         if known is not None:
             attempts[where] = known
     kept = {where: rows for where, rows in before.updates.items() if where in attempts}
@@ -55,6 +60,7 @@ def observe(
         attempts=attempts,
         updates=kept | loaded | seen,
         runs={**before.runs, **{run_id: _run(run_id, store=store) for run_id in due}},
+        unreadable=frozenset(unreadable),
         looked_at={**before.looked_at, **dict.fromkeys(due, now)},
     )
 
@@ -79,8 +85,15 @@ def assignment(attempt: OpenAttempt, client_id: str, *, links: UploadLinks) -> A
     )
 
 
-def _active_rounds(store: RunStore) -> list[RoundRow]:
-    return [from_item(item, RoundRow) for item in store.active("round")]
+def _active_rounds(store: RunStore) -> tuple[list[RoundRow], set[str]]:
+    """Return the rounds of the index, and what is wrong with rows that are none."""
+    rounds, unreadable = [], set()
+    for item in store.active("round"):
+        try:
+            rounds.append(from_item(item, RoundRow))
+        except Invalid as exc:
+            unreadable.add(str(exc))
+    return rounds, unreadable
 
 
 def _load(

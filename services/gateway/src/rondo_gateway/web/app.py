@@ -1,6 +1,7 @@
 """The application: routes, the layer around them, and the watcher's life."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from rondo_gateway.domain.refusals import Unfit
 from rondo_gateway.domain.snapshot import Interests, Snapshot
 from rondo_gateway.handlers.archive import Archive
 from rondo_gateway.handlers.callers import KeyRing
+from rondo_gateway.handlers.grouping import GroupedPublish, SharedReads
 from rondo_gateway.handlers.work import observe
 from rondo_gateway.web import client_routes, health_routes, operator_routes
 from rondo_gateway.web.access import AccessLog, answer_fault
@@ -24,6 +26,8 @@ from rondo_gateway.web.openapi import describe
 from rondo_gateway.web.watcher import Watcher
 
 __all__ = ["build_app", "open_door"]
+
+log = logging.getLogger(__name__)
 
 
 def open_door(ports: Ports, *, tick_seconds: float) -> Door:
@@ -37,10 +41,20 @@ def open_door(ports: Ports, *, tick_seconds: float) -> Door:
 
     def look(interests: Interests, before: Snapshot) -> Snapshot:
         now = ports.clock.now()
-        return observe(interests, before, store=ports.store, archive=archive, now=now)
+        seen = observe(interests, before, store=ports.store, archive=archive, now=now)
+        for reason in seen.unreadable - before.unreadable:
+            log.error("row skipped", extra={"error": reason, "outcome": "skipped"})
+        return seen
 
     watcher = Watcher(look, tick_seconds=tick_seconds, metrics=ports.metrics)
-    return Door(ports=ports, archive=archive, keys=KeyRing(ports.store), watcher=watcher)
+    return Door(
+        ports=ports,
+        archive=archive,
+        reads=SharedReads(ports.store),
+        publish=GroupedPublish(ports.publish),
+        keys=KeyRing(ports.store),
+        watcher=watcher,
+    )
 
 
 def build_app(door: Door) -> FastAPI:

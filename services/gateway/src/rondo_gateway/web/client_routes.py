@@ -30,7 +30,7 @@ Wait = Annotated[float, Query(ge=0, description=f"Seconds; at most {MAX_WAIT_SEC
 RunName = Annotated[str, Query(pattern=NAME, max_length=64)]
 
 
-def _attempt(
+async def _attempt(
     run: Annotated[str, Path(pattern=NAME, max_length=64)],
     round: Annotated[int, Path(ge=1, le=1_000_000)],  # noqa: A002  (the path's own word)
     attempt: Annotated[int, Path(ge=1, le=99)],
@@ -94,6 +94,7 @@ async def declare_update(
         client,
         body,
         store=door.ports.store,
+        reads=door.reads,
         archive=door.archive,
         links=door.ports.links,
         now=door.now(),
@@ -118,7 +119,8 @@ async def report_update(
         client,
         body.sha256,
         store=door.ports.store,
-        publish=door.ports.publish,
+        reads=door.reads,
+        publish=door.publish,
         now=door.now(),
     )
     return Json(answer, status_code=202)

@@ -14,6 +14,7 @@ from rondo_core.run_store import RunStore
 from rondo_core.telemetry import Metrics
 from rondo_gateway.handlers.archive import Archive
 from rondo_gateway.handlers.callers import KeyRing
+from rondo_gateway.handlers.grouping import SharedReads
 from rondo_gateway.web.watcher import Watcher
 
 __all__ = ["Door", "Ports", "TheDoor"]
@@ -42,6 +43,8 @@ class Door:
 
     ports: Ports
     archive: Archive
+    reads: SharedReads
+    publish: Publish
     keys: KeyRing
     watcher: Watcher
 
@@ -50,7 +53,7 @@ class Door:
         return self.ports.clock.now()
 
 
-def _door(request: Request) -> Door:
+async def _door(request: Request) -> Door:
     return cast("Door", request.app.state.door)
 
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -15,14 +16,14 @@ from rondo_core.errors import Unavailable
 from rondo_core.telemetry import Metrics
 from rondo_gateway.domain.snapshot import EMPTY, Interests, Snapshot, Waiter
 
-__all__ = ["Observe", "Watcher"]
+__all__ = ["Observe", "Pause", "Watcher", "pause_after"]
 
 log = logging.getLogger(__name__)
 
 Observe = Callable[[Interests, Snapshot], Snapshot]
 Answer = TypeVar("Answer")
 
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 0.5
 """Between looks while nothing is active, and after one that failed."""
 STAYS_BUSY_SECONDS = 10.0
 """A run is between two rounds for a moment; only after this long is it quiet."""
@@ -130,9 +131,8 @@ class Watcher:
         now = loop.time()
         if snapshot.active_runs or self._interests().verdicts:
             self._active_at = now
-        shortest = max(self._tick_seconds, SHARE * (now - began))
         quiet = now - self._active_at > STAYS_BUSY_SECONDS
-        return Pause(shortest, QUIET_SECONDS if quiet else shortest)
+        return pause_after(now - began, tick_seconds=self._tick_seconds, quiet=quiet)
 
     async def _pause(self, pause: Pause) -> None:
         """Wait; a newcomer ends a long pause, but not the shortest one."""
@@ -171,11 +171,15 @@ class Watcher:
         self._metrics.gauge("rondo_waiting_clients", self.waiting.total())
 
 
+def pause_after(cost: float, *, tick_seconds: float, quiet: bool) -> Pause:
+    """Say how long to wait after a look that took ``cost`` seconds."""
+    shortest = max(tick_seconds, SHARE * cost)
+    return Pause(shortest, max(shortest, QUIET_SECONDS) if quiet else shortest)
+
+
 async def _until(event: asyncio.Event, deadline: float) -> bool:
     """Wait for an event until a time of the loop's clock; tell whether it came."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             await event.wait()
-    except TimeoutError:
-        return False
-    return True
+    return event.is_set()
