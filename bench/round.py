@@ -11,11 +11,12 @@ import argparse
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,12 +104,11 @@ def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> str:
         for n, invite in enumerate(invites)
     ]
     run_id = operator.start_run("mnist-cnn", rounds=rounds, target=clients, quorum=clients)
-    threads = ThreadPoolExecutor(clients)
     for federation in federations:
-        threads.submit(federation.train, trainer=DoNothing(), progress=False)
+        join = partial(federation.train, trainer=DoNothing(), progress=False)
+        threading.Thread(target=join, daemon=True).start()  # the run ends with the stack
     while _head(operator, run_id) < rounds:
         time.sleep(0.5)
-    threads.shutdown(wait=False, cancel_futures=True)
     return run_id
 
 

@@ -80,7 +80,13 @@ def render() -> str:
     for queue in QUEUES:
         names = ", ".join(f"`{struct.__name__}`" for struct in queue.receives)
         lines.append(f"| `{queue.service}` | {names} | {queue.visibility_seconds} s |")
-    lines += ["", f"A message is dead-lettered after {MAX_RECEIVES} receives.", ""]
+    (strays,) = (queue.service for queue in QUEUES if queue.takes_strays)
+    lines += [
+        "",
+        f"A message is dead-lettered after {MAX_RECEIVES} receives.",
+        f"What is of no type below, or of none, goes to the `{strays}` queue and is dead-lettered.",
+        "",
+    ]
     for event, struct in EVENT_TYPES.items():
         to = ", ".join(heard[event]) or "nobody here (for subscribers of your own)"
         lines += [f"## {event}", "", f"{inspect.getdoc(struct)}", "", f"Heard by: {to}.", ""]

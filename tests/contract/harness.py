@@ -49,6 +49,7 @@ class Harness:
         clock: sleeping on it lets links expire and tasks time out.
         put: HTTP PUT of a link; returns the status.
         fetch: HTTP GET of a URL; returns status and body.
+        publish_body: puts any text on the topic, as a stranger could.
         redeliver: lets deliveries that were not acknowledged come again now.
         dead_letters: body and reason (or None) of each dead letter of a service.
         status: how the execution of a run stands.
@@ -64,6 +65,7 @@ class Harness:
     put: Callable[[str, Mapping[str, str], bytes], int]
     fetch: Callable[[str], tuple[int, bytes]]
     publish: Publish
+    publish_body: Callable[[str], object]
     source: Callable[[str], EventSource]
     redeliver: Callable[[str, Sequence[Delivery]], None]
     dead_letters: Callable[[str], list[tuple[str, str | None]]]
@@ -95,6 +97,7 @@ def memory_harness() -> Harness:
         put=links.put,
         fetch=links.get,
         publish=bus.publish,
+        publish_body=bus.publish_body,
         source=bus.source,
         redeliver=redeliver,
         dead_letters=dead_letters,
@@ -121,6 +124,9 @@ def aws_harness(aws: Aws, prefix: str) -> Harness:
         put=_http_put,
         fetch=_http_get,
         publish=ports.publish("rondo/test"),
+        publish_body=lambda body: ports.client("sns").publish(
+            TopicArn=made.topic_arn, Message=body
+        ),
         source=ports.event_source,
         redeliver=lambda service, deliveries: _redeliver(ports, service, deliveries),
         dead_letters=lambda service: _dead_letters(ports, service),

@@ -219,3 +219,17 @@ def test_message_received_too_often_becomes_a_dead_letter(ports: Harness, name: 
 
     letters = [decode_event(body).run_id for body, _ in ports.dead_letters("aggregator")]
     assert name in letters
+
+
+@pytest.mark.parametrize("kind", ['"Unheard"', "5", None])
+def test_a_message_that_no_service_knows_goes_to_the_one_queue_that_takes_strays(
+    ports: Harness, kind: str | None
+) -> None:
+    body = "{}" if kind is None else f'{{"type": {kind}}}'
+
+    ports.publish_body(body)
+
+    (taker,) = (spec.service for spec in QUEUES if spec.takes_strays)
+    assert [delivery.body for delivery in receive_all(ports.source(taker), 1)] == [body]
+    others = [spec.service for spec in QUEUES if spec.service != taker]
+    assert all(not ports.source(other).receive(wait_seconds=0) for other in others)

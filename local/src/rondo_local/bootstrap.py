@@ -20,7 +20,14 @@ from rondo_core.aws.failures import answered
 from rondo_core.rows import OPERATOR_KEY, OperatorRow, to_item
 from rondo_core.run_store import Absent, CommitConflict, Put
 from rondo_core.settings import AwsSettings, Secret, read_settings
-from rondo_core.topology import INDEX, MAX_RECEIVES, QUEUES, QueueSpec, state_machine_definition
+from rondo_core.topology import (
+    INDEX,
+    MAX_RECEIVES,
+    QUEUES,
+    QueueSpec,
+    filter_policy,
+    state_machine_definition,
+)
 
 __all__ = ["BootstrapSettings", "Bootstrapped", "bootstrap"]
 
@@ -134,7 +141,7 @@ def _subscribe(sns: Any, topic_arn: str, queue_arn: str, spec: QueueSpec) -> Non
     attributes = {
         "RawMessageDelivery": "true",
         "FilterPolicyScope": "MessageBody",
-        "FilterPolicy": json.dumps({"type": [event.__name__ for event in spec.receives]}),
+        "FilterPolicy": json.dumps(filter_policy(spec)),
     }
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
     there = [one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == queue_arn]

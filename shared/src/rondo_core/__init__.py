@@ -1,3 +1,3 @@
-"""The model-store library and the vocabulary that every part of Rondo shares; it knows no service."""
+"""The model-store library and the vocabulary of Rondo; it knows no service."""
 
 __all__: list[str] = []

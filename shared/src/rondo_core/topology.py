@@ -10,7 +10,15 @@ from importlib import resources
 from rondo_core import events
 from rondo_core.events import Event
 
-__all__ = ["INDEX", "MAX_RECEIVES", "QUEUES", "Names", "QueueSpec", "state_machine_definition"]
+__all__ = [
+    "INDEX",
+    "MAX_RECEIVES",
+    "QUEUES",
+    "Names",
+    "QueueSpec",
+    "filter_policy",
+    "state_machine_definition",
+]
 
 INDEX = "active"
 """The sparse index: hash key is the field of the same name, all fields projected."""
@@ -28,11 +36,14 @@ class QueueSpec:
         receives: the event types that its filter lets through.
         visibility_seconds: longer than the longest handling of one received batch, retries
             included.
+        takes_strays: whether it also gets what no service knows, so that its consumer dead-letters
+            it with the reason; the topic alone would drop it without a word.
     """
 
     service: str
     receives: tuple[type[Event], ...]
     visibility_seconds: int
+    takes_strays: bool = False
 
 
 QUEUES = (
@@ -48,6 +59,7 @@ QUEUES = (
             events.VersionHeld,
         ),
         visibility_seconds=30,
+        takes_strays=True,
     ),
     QueueSpec("aggregator", (events.UpdateSubmitted, events.RoundSealed), visibility_seconds=30),
     QueueSpec("evaluator", (events.EvaluationRequested,), visibility_seconds=600),
@@ -87,6 +99,18 @@ class Names:
     def dead_letters(self, service: str) -> str:
         """The dead-letter queue of a service's queue."""
         return f"{self.prefix}-{service}-dead-letters"
+
+
+def filter_policy(queue: QueueSpec) -> dict[str, list[object]]:
+    """Return the subscription's filter on the message body.
+
+    >>> filter_policy(QUEUES[1])
+    {'type': ['UpdateSubmitted', 'RoundSealed']}
+    """
+    rules: list[object] = [event.__name__ for event in queue.receives]
+    if queue.takes_strays:
+        rules += [{"anything-but": list(events.EVENT_TYPES)}, {"exists": False}]
+    return {"type": rules}
 
 
 def state_machine_definition() -> str:

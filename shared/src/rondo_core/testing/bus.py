@@ -3,13 +3,15 @@
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from rondo_core.bus import Delivery
 from rondo_core.clock import Clock
-from rondo_core.events import Event, decode_event, encode_event
+from rondo_core.errors import EventInvalid
+from rondo_core.events import EVENT_TYPES, Event, decode_event, encode_event
 from rondo_core.testing.clock import ManualClock
 from rondo_core.topology import MAX_RECEIVES, QUEUES, QueueSpec
 
@@ -99,6 +101,11 @@ class MemoryEventSource:
         return Delivery(message.body, message.receipt, message.receives)
 
 
+def _passes(kind: object, spec: QueueSpec) -> bool:
+    stray = kind not in EVENT_TYPES
+    return kind in {event.__name__ for event in spec.receives} or (spec.takes_strays and stray)
+
+
 class MemoryBus:
     """``Publish`` and, by ``source``, every service's ``EventSource``, filtered by ``QUEUES``.
 
@@ -123,13 +130,16 @@ class MemoryBus:
     def publish_body(self, body: str) -> None:
         """Put a raw body on the topic, as the state machine does; the filters look at its ``type``.
 
-        Raises:
-            EventInvalid: the body is not an event (use ``source(...).send`` for poison).
+        As with SNS, a body that is not a JSON object passes no filter.
         """
-        self.published.append(decode_event(body))
-        kind = json.loads(body)["type"]
+        with suppress(EventInvalid):
+            self.published.append(decode_event(body))
+        try:
+            message = json.loads(body)
+        except ValueError:
+            return
         for spec in QUEUES:
-            if kind in {event.__name__ for event in spec.receives}:
+            if isinstance(message, dict) and _passes(message.get("type"), spec):
                 self._sources[spec.service].send(body)
 
     def source(self, service: str) -> MemoryEventSource:
