@@ -24,7 +24,14 @@ from rondo_core.manifest import Manifest
 from rondo_core.settings import Secret
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import MemoryBus
-from tests.unit.rondo_aggregator.round_rows import ATTEMPT, CLIENTS, LAYOUT, RoundRows
+from tests.unit.rondo_aggregator.round_rows import (
+    ATTEMPT,
+    CLIENTS,
+    LAYOUT,
+    CountingModelStore,
+    RoundRows,
+    WatchedRunStore,
+)
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -38,13 +45,13 @@ class Asked:
     arguments: dict[str, Any]
 
 
-class World(RoundRows):
+class World(RoundRows[WatchedRunStore, CountingModelStore]):
     """The rows of a round, a worker with its own cache, and everything it talks to."""
 
     def __init__(
         self, folder: Path, *, layout: Layout = LAYOUT, shard_columns: int = 1_000
     ) -> None:
-        super().__init__(layout)
+        super().__init__(WatchedRunStore(), CountingModelStore(), layout)
         self.bus = MemoryBus()
         self.metrics = Metrics()
         self.app = new_app(memory_settings())

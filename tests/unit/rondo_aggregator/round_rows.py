@@ -9,7 +9,7 @@ from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.errors import Unavailable
 from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.manifest import Manifest, ManifestEntry, encode_manifest
-from rondo_core.model_store import manifest_key, update_key, weights_key
+from rondo_core.model_store import ModelStore, manifest_key, update_key, weights_key
 from rondo_core.rows import (
     GATES,
     GateRow,
@@ -23,12 +23,22 @@ from rondo_core.rows import (
     to_item,
     version_key,
 )
-from rondo_core.run_store import Change, CommitConflict, Equals, Item, Put, Update, Value
+from rondo_core.run_store import (
+    Change,
+    CommitConflict,
+    Equals,
+    Item,
+    Put,
+    RunStore,
+    Update,
+    Value,
+)
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
 from rondo_core.weights import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+from typing import Generic, TypeVar
 
 LAYOUT = Layout((TensorSpec("dense/kernel", (2, 2)), TensorSpec("dense/bias", (3,))))
 CLIENTS = ("ada", "bob", "cyd")
@@ -96,13 +106,17 @@ def abort(store: MemoryRunStore, *, epoch: int) -> None:
     store.commit(Update(ATTEMPT.key, assign={"state": "ABORTED", "epoch": epoch}))
 
 
-class RoundRows:
-    """One round of three clients, without anybody who works on it."""
+Store = TypeVar("Store", bound=RunStore)
+Models = TypeVar("Models", bound=ModelStore)
 
-    def __init__(self, layout: Layout = LAYOUT) -> None:
+
+class RoundRows(Generic[Store, Models]):
+    """One round of three clients, without anybody who works on it; in memory or in a cloud."""
+
+    def __init__(self, store: Store, models: Models, layout: Layout = LAYOUT) -> None:
         self.layout = layout
-        self.store = WatchedRunStore()
-        self.models = CountingModelStore()
+        self.store = store
+        self.models = models
         self.clock = ManualClock()
         self.base = np.zeros(layout.size, np.float32)
 
