@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.parsers import ResponseParserError
 
 from rondo_core.errors import Invalid, Unavailable
 
@@ -37,7 +38,7 @@ def answered(what: str) -> Iterator[None]:
         code, text = error_code(exc), exc.response.get("Error", {}).get("Message", "")
         kind = Invalid if code in _INVALID_CODES else Unavailable
         raise kind(f"{what}: {code}: {text}") from exc
-    except BotoCoreError as exc:
+    except (BotoCoreError, ResponseParserError) as exc:
         raise Unavailable(f"{what}: {exc}") from exc
 
 
