@@ -123,6 +123,10 @@ class RoundRow(_Row, frozen=True, kw_only=True):
     base: int
     """N of the base version; the round makes N + 1."""
     base_sha256: str
+    strategy: str = "fedavg"
+    parameters: dict[str, Scalar] = {}
+    optimizer_state: str | None = None
+    """Digest of the server optimizer's state that belongs to the base version."""
     target: int
     quorum: int
     epoch: int = 0
@@ -134,6 +138,8 @@ class RoundRow(_Row, frozen=True, kw_only=True):
     """
     clients: tuple[str, ...] = ()
     manifest: str | None = None
+    updates: int | None = None
+    """How many updates the manifest holds."""
     result: str | None = None
     """SHA-256 of the version that the round made."""
     start_deadline_at: datetime | None = None

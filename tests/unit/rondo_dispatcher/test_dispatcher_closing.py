@@ -9,16 +9,11 @@ from rondo_core.events import RoundAborted, RoundSealed, UpdateAccepted
 from rondo_core.manifest import Manifest, ManifestEntry, decode_manifest, encode_manifest
 from rondo_core.model_store import manifest_key
 from rondo_core.rows import (
-    GateRow,
-    VersionRow,
-    from_item,
     gate_key,
     gate_of,
     round_key,
-    run_key,
-    version_key,
 )
-from rondo_core.run_store import Item, Update
+from rondo_core.run_store import Update
 from rondo_dispatcher.domain.attempts import read_attempt
 from rondo_dispatcher.domain.closing import manifest_of
 from tests.unit.rondo_dispatcher import stand_ins
@@ -34,7 +29,7 @@ def test_the_last_wanted_update_seals_the_round(world: World) -> None:
     world.hear(*world.accept(second))
 
     row = world.row()
-    assert (row.state, row.sealed_at, row.epoch) == ("SEALED", START, 0)
+    assert (row.state, row.sealed_at, row.epoch, row.updates) == ("SEALED", START, 0, 2)
     assert world.gates() == {"SEALED"}
     (event,) = world.published(RoundSealed)
     assert (event.event_id, event.manifest, event.updates) == (
@@ -48,8 +43,10 @@ def test_the_last_wanted_update_seals_the_round(world: World) -> None:
 def test_the_manifest_holds_all_that_the_result_depends_on_sorted_by_client(world: World) -> None:
     world.begin("eve", "ann", "bob", target=3)
     world.store.commit(
-        Update(version_key(RUN, 0), assign={"optimizer_state": "0" * 64}),
-        Update(run_key(RUN), assign={"parameters": {"beta": 0.9}}),
+        Update(
+            round_key(RUN, 1, 1),
+            assign={"optimizer_state": "0" * 64, "parameters": {"beta": 0.9}},
+        )
     )
 
     world.hear(*world.accept("eve", "ann", "bob"))
@@ -175,7 +172,7 @@ def test_hints_of_one_batch_are_one_look(world: World) -> None:
 
     world.handle(*hints, *hints)
 
-    assert queries == ["ROUND#000001#01"]
+    assert queries == ["ROUND#000001#01#UPD#"]
 
 
 def test_repeated_hints_after_the_seal_change_nothing(world: World) -> None:
@@ -225,23 +222,14 @@ def test_the_manifest_is_refused_while_rows_and_gates_disagree(world: World) -> 
 def test_the_same_rows_give_the_same_manifest(world: World) -> None:
     world.begin("ann", "bob")
     world.accept("ann", "bob")
-    items = world.store.query(f"RUN#{RUN}", "ROUND#000001#01")
-    base = from_item(world.store.get(version_key(RUN, 0)) or {}, VersionRow)
+    items = world.store.query(f"RUN#{RUN}", "ROUND#000001#01#")
 
     manifests = {
-        encode_manifest(manifest_of(attempt, world.run(), base))
-        for attempt in (read_attempt(items), read_attempt(reversed(items)))
-        if attempt is not None
+        encode_manifest(manifest_of(read_attempt(world.row(), order)))
+        for order in (items, reversed(items))
     }
 
     assert len(manifests) == 1
-
-
-def test_read_attempt_of_rows_without_a_round_row_is_none() -> None:
-    gate: Item = {"PK": "RUN#a", "SK": "ROUND#000001#01#GATE#00", "state": "OPEN", "n": 0}
-
-    assert read_attempt([gate]) is None
-    assert from_item(gate, GateRow).n == 0
 
 
 def test_a_sealed_round_with_a_manifest_is_left_to_the_aggregator(world: World) -> None:

@@ -8,6 +8,8 @@ from rondo_core.errors import Unavailable
 from rondo_core.events import RoundAborted, RoundOpened, RoundSealed, RunFinished
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key
+from rondo_core.rows import round_key
+from rondo_core.run_store import Key
 from rondo_dispatcher.handlers.sweeping import Sweep
 from rondo_dispatcher.handlers.table import handler_table
 from tests.unit.rondo_dispatcher import stand_ins
@@ -245,13 +247,13 @@ def test_others_that_are_faster_each_time_end_in_unavailable(world: World) -> No
     world.begin("ann", quorum=1)
     world.clock.advance(50)
     world.poll("ann")
-    query = world.store.query
-    frozen = query(f"RUN#{RUN}", "ROUND#000001#01")
+    get = world.store.get
+    frozen = get(round_key(RUN, 1, 1))
 
-    def stuck(pk: str, prefix: str = "") -> Any:
-        return frozen if prefix == "ROUND#000001#01" else query(pk, prefix)
+    def stuck(key: Key) -> Any:
+        return frozen if key == round_key(RUN, 1, 1) else get(key)
 
-    world.store.query = stuck  # type: ignore[method-assign]
+    world.store.get = stuck  # type: ignore[method-assign]
     world.sweep()  # opens, and then finds it PENDING each time
 
     failures = world.metrics.registry.get_sample_value(

@@ -18,8 +18,8 @@ from rondo_core.rows import (
     version_key,
 )
 from rondo_core.run_store import CommitConflict, Delete, Put, Update
-from rondo_dispatcher.domain.attempts import AttemptId, read_attempt
-from rondo_dispatcher.domain.closing import close, reference
+from rondo_dispatcher.domain.attempts import Attempt, AttemptId, read_attempt
+from rondo_dispatcher.domain.closing import close, manifest_of, refer, seal, seal_and_refer
 from rondo_dispatcher.domain.ending import abort, settle
 from rondo_dispatcher.domain.opening import Surroundings, begin, start
 from rondo_dispatcher.domain.plan import Abort, Plan
@@ -45,7 +45,12 @@ def surroundings(world: World) -> Surroundings:
     return read_surroundings(AttemptId(RUN, 1, 1), world.run(), world.head(), ports=world.ports)
 
 
-def test_mutant_absent_at_t0(world: World) -> None:
+def read(world: World) -> Attempt:
+    """Return the attempt as a dispatcher reads it now."""
+    return read_attempt(world.row(), world.store.query(f"RUN#{RUN}", "ROUND#000001#01#"))
+
+
+def test_mutant_absent_at_t0_and_t1_in_one(world: World) -> None:
     late_begin, _ = opened_by_another(world)
     world.sweep()
     before = world.row()
@@ -55,6 +60,20 @@ def test_mutant_absent_at_t0(world: World) -> None:
 
     assert world.row() == before
     assert len(world.published(RoundOpened)) == 1
+
+
+def test_mutant_absent_at_t0(world: World) -> None:
+    """A dispatcher that knew of too few clients comes when another has opened the round."""
+    world.begin("ann")
+    late = begin(world.row(), surroundings(world), now=START)
+    assert late.events == ()
+    world.poll("ann", "bob")
+    world.sweep()
+
+    with pytest.raises(CommitConflict):
+        save(late, ports=world.ports)
+
+    assert world.row().state == "OPEN"
 
 
 def test_mutant_pending_at_t1(world: World) -> None:
@@ -202,23 +221,22 @@ def test_mutant_gate_open_at_t3(world: World) -> None:
 def test_mutant_open_at_t3(world: World) -> None:
     world.begin("ann", "bob", quorum=2)
     world.accept("ann", "bob")
-    attempt = read_attempt(world.store.query(f"RUN#{RUN}", "ROUND#000001#01"))
-    assert attempt is not None
-    seal = close(attempt, now=START)
-    assert isinstance(seal, Plan)
+    attempt = read(world)
     save(abort(attempt.row, "x", run=world.run(), head=0, now=START), ports=world.ports)
 
     with pytest.raises(CommitConflict):
-        save(seal, ports=world.ports)
+        save(seal(attempt.row, now=START), ports=world.ports)
+    with pytest.raises(CommitConflict):
+        save(seal_and_refer(attempt, "0" * 64, now=START), ports=world.ports)
 
     assert (world.row().state, world.gates()) == ("ABORTED", {"CLOSED"})
+    assert world.published(RoundSealed) == []
 
 
 def test_mutant_the_state_condition_at_t9(world: World) -> None:
     """One dispatcher saw a deadline pass below the quorum; meanwhile the other sealed."""
     world.begin("ann", "bob", quorum=1)
-    attempt = read_attempt(world.store.query(f"RUN#{RUN}", "ROUND#000001#01"))
-    assert attempt is not None
+    attempt = read(world)
     world.clock.advance(100)
     decision = close(attempt, now=world.now)
     assert isinstance(decision, Abort)
@@ -287,11 +305,11 @@ def test_mutant_sealed_at_t4(world: World) -> None:
     """The run was cancelled between the query and the reference to the manifest."""
     world.begin("ann", "bob")
     world.accept("ann", "bob")
-    row = world.row()
+    attempt = read(world)
     world.store.commit(Update(round_key(RUN, 1, 1), assign={"state": "ABORTED"}))
 
     with pytest.raises(CommitConflict):
-        save(reference(row, "0" * 64, updates=2, now=START), ports=world.ports)
+        save(refer(attempt, "0" * 64, now=START), ports=world.ports)
 
     assert world.row().manifest is None
     assert world.published(RoundSealed) == []
@@ -301,29 +319,29 @@ def test_mutant_sealed_at_t4(world: World) -> None:
 def test_mutant_manifest_absent_at_t4(world: World) -> None:
     world.begin("ann", "bob")
     world.hear(*world.accept("ann", "bob"))
-    row = world.row()
+    attempt = read(world)
 
     with pytest.raises(CommitConflict):
-        save(reference(row, "0" * 64, updates=1, now=START), ports=world.ports)
+        save(refer(attempt, "0" * 64, now=START), ports=world.ports)
 
-    assert world.row() == row
+    assert world.row() == attempt.row
 
 
 def test_mutant_the_manifest_s_count_together_with_the_strong_read(world: World) -> None:
     """A read that misses an acknowledged update must not become a manifest."""
-    world.begin("ann", "bob")
+    world.begin("ann", "bob", "eve", target=3, quorum=1)
     hints = world.accept("ann", "bob")
+    world.clock.advance(100)
     query = world.store.query
     hidden = {"ROUND#000001#01#UPD#bob"}
 
     def stale(pk: str, prefix: str = "") -> list[object]:
-        sealed = world.row().state == "SEALED"
-        return [item for item in query(pk, prefix) if not (sealed and item["SK"] in hidden)]
+        return [item for item in query(pk, prefix) if item["SK"] not in hidden]
 
     world.store.query = stale  # type: ignore[method-assign,assignment]  # an index read, say
     with pytest.raises(Unavailable, match="1 accepted updates where its gates counted 2"):
         world.handle(*hints)
-    assert world.row().manifest is None
+    assert (world.row().state, world.row().manifest) == ("SEALED", None)
 
     hidden.clear()
     world.sweep()
@@ -331,22 +349,61 @@ def test_mutant_the_manifest_s_count_together_with_the_strong_read(world: World)
     assert [event.updates for event in world.published(RoundSealed)] == [2]
 
 
+def test_mutant_the_gates_counts_at_t3_and_t4_in_one(world: World) -> None:
+    """An update that is accepted between the read and the seal is in the manifest all the same."""
+    world.begin("ann", "bob", "eve", target=3, quorum=2)
+    world.accept("ann", "bob")
+    late = read(world)
+    world.accept("eve")
+
+    with pytest.raises(CommitConflict) as caught:
+        save(seal_and_refer(late, "0" * 64, now=START), ports=world.ports)
+
+    assert caught.value.keys == (gate_key(RUN, 1, 1, gate_of("eve")),)
+    assert (world.row().state, world.published(RoundSealed)) == ("OPEN", [])
+
+
+def test_an_update_that_comes_while_the_round_is_being_sealed_counts(world: World) -> None:
+    world.begin("ann", "bob", "eve", target=3, quorum=2)
+    hints = world.accept("ann", "bob")
+    world.clock.advance(100)
+    put = world.models.put
+
+    def meanwhile(key: str, data: bytes) -> object:
+        world.models.put = put  # type: ignore[method-assign]
+        world.accept("eve")
+        return put(key, data)
+
+    world.models.put = meanwhile  # type: ignore[method-assign,assignment]
+    world.handle(*hints)
+
+    (event,) = world.published(RoundSealed)
+    assert (event.updates, event.manifest) == (3, world.row().manifest)
+    assert world.row().updates == 3
+
+
 def test_mutant_round_sealed_written_at_t3(world: World) -> None:
     """Between T3 and T4 there is no event yet, not even in the outbox."""
     world.begin("ann", "bob")
-    hints = world.accept("ann", "bob")
-    world.flaky.count_from_now()
-    world.flaky.refused = set(range(2, 100))  # T3 is the first commit
+    world.accept("ann", "bob")
 
-    with pytest.raises(Unavailable):
-        world.handle(*hints)
+    save(seal(world.row(), now=START), ports=world.ports)
 
     assert (world.row().state, world.row().manifest) == ("SEALED", None)
     assert stand_ins.outbox_is_empty(world.store)
     assert world.published(RoundSealed) == []
-    world.flaky.refused = set()
     world.sweep()
     assert [event.manifest for event in world.published(RoundSealed)] == [world.row().manifest]
+
+
+def test_the_manifest_is_the_same_in_one_commit_and_in_two(world: World) -> None:
+    world.begin("ann", "bob")
+    world.accept("ann", "bob")
+    before = manifest_of(read(world))
+
+    save(seal(world.row(), now=START), ports=world.ports)
+
+    assert manifest_of(read(world)) == before
 
 
 def test_mutant_a_replaced_token(world: World) -> None:
@@ -425,10 +482,8 @@ def test_mutant_a_token_forgotten_that_was_not_answered(world: World) -> None:
     world.store.commit(
         Update(round_key(RUN, 1, 1), add={"task_tokens": frozenset({"second"})}),
     )
-    attempt = read_attempt(world.store.query(f"RUN#{RUN}", "ROUND#000001#01"))
-    assert attempt is not None
 
-    plan = settle(attempt, answered=frozenset({"second"}))
+    plan = settle(world.row(), answered=frozenset({"second"}), awaits_verdict=False)
 
     assert plan is not None
     (change,) = plan.changes

@@ -13,6 +13,7 @@ from rondo_core.rows import (
     assign_key,
     from_item,
     run_key,
+    version_key,
 )
 from rondo_core.run_store import Check, Put, Update
 from rondo_dispatcher.domain.clients import training_seed
@@ -49,6 +50,21 @@ def test_round_requested_opens_at_once_when_target_clients_are_there(world: Worl
     assert assignment == AssignRow(
         client_id="bob", seed=training_seed(RUN, 1, "bob"), training={"epochs": 2}
     )
+
+
+def test_the_row_carries_what_the_manifest_will_need(world: World) -> None:
+    world.register()
+    world.poll("ann", "bob")
+    world.handle(request())
+    world.store.commit(
+        Update(version_key(RUN, 0), assign={"optimizer_state": "0" * 64}),
+        Update(run_key(RUN), assign={"strategy": "adam", "parameters": {"beta": 0.9}}),
+    )
+
+    world.deliver()
+
+    row = world.row()
+    assert (row.strategy, row.parameters, row.optimizer_state) == ("adam", {"beta": 0.9}, "0" * 64)
 
 
 def test_opening_publishes_one_round_opened_and_leaves_an_empty_outbox(world: World) -> None:

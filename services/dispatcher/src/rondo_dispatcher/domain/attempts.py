@@ -30,14 +30,14 @@ class AttemptId(NamedTuple):
         return round_key(*self)
 
     @property
-    def pk(self) -> str:
-        """Partition of all rows of the run."""
-        return run_pk(self.run_id)
+    def children(self) -> tuple[str, str]:
+        """Partition, and what the sort keys start with, of the attempt's gates and updates."""
+        return run_pk(self.run_id), f"{round_prefix(self.round, self.attempt)}#"
 
     @property
-    def prefix(self) -> str:
-        """What the sort keys of all rows of the attempt start with."""
-        return round_prefix(self.round, self.attempt)
+    def updates(self) -> tuple[str, str]:
+        """Partition, and what the sort keys start with, of the attempt's updates."""
+        return run_pk(self.run_id), f"{round_prefix(self.round, self.attempt)}#UPD#"
 
     def event_id(self, kind: str) -> str:
         """Return the id of the attempt's one event of a kind."""
@@ -46,15 +46,15 @@ class AttemptId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The ROUND row with its gates and updates.
+    """The ROUND row with its updates, and its gates where these were read.
 
     Attributes:
         updates: ascending by client id, which is the order of the manifest.
     """
 
     row: RoundRow
+    updates: tuple[UpdateRow, ...]
     gates: tuple[GateRow, ...] = ()
-    updates: tuple[UpdateRow, ...] = ()
 
     @property
     def accepted(self) -> tuple[UpdateRow, ...]:
@@ -78,26 +78,21 @@ class Attempt:
         return any(update.state == "REPORTED" for update in self.updates)
 
 
-def read_attempt(items: Iterable[Item]) -> Attempt | None:
-    """Sort the rows of an attempt by kind; None when there is no ROUND row among them.
+def read_attempt(row: RoundRow, items: Iterable[Item]) -> Attempt:
+    """Sort the other rows of an attempt by kind.
 
     Raises:
         Invalid: a row cannot be read; the text names it.
     """
-    row: RoundRow | None = None
     gates: list[GateRow] = []
     updates: list[UpdateRow] = []
     for item in items:
         match str(item["SK"]).split("#"):
-            case [_, _, _]:
-                row = from_item(item, RoundRow)
-            case [_, _, _, "GATE", _]:
+            case [*_, "GATE", _]:
                 gates.append(from_item(item, GateRow))
-            case [_, _, _, "UPD", _]:
+            case [*_, "UPD", _]:
                 updates.append(from_item(item, UpdateRow))
-    if row is None:
-        return None
-    return Attempt(row, tuple(gates), tuple(sorted(updates, key=lambda one: one.client_id)))
+    return Attempt(row, tuple(sorted(updates, key=lambda one: one.client_id)), tuple(gates))
 
 
 def unchanged(row: RoundRow) -> tuple[Equals, Equals]:

@@ -15,10 +15,20 @@ from rondo_core.events import (
 )
 from rondo_core.rows import GATES, RoundRow, RunRow, gate_key, run_key
 from rondo_core.run_store import Change, Equals, Update
-from rondo_dispatcher.domain.attempts import Attempt, AttemptId, unchanged
+from rondo_dispatcher.domain.attempts import AttemptId, unchanged
 from rondo_dispatcher.domain.plan import Plan, row_update
 
-__all__ = ["MAX_ATTEMPTS", "Answer", "Fail", "Succeed", "abort", "answer", "finish", "settle"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "Answer",
+    "Fail",
+    "Succeed",
+    "abort",
+    "all_accepted",
+    "answer",
+    "finish",
+    "settle",
+]
 
 MAX_ATTEMPTS = 2
 """Attempts of one round before the run fails; ``run.asl.json`` counts to the same number."""
@@ -46,10 +56,10 @@ def answer(row: RoundRow, *, head: int) -> Answer:
 
     Args:
         row: the attempt, COMMITTED or ABORTED.
-        head: N of the run's newest version. Where the round has its version from another attempt,
-            that is the answer: the state machine asks for rounds, attempts are our own affair.
+        head: N of the run's newest version, read after the row. Where the round has its version
+            from another attempt, that is the answer: the state machine asks for rounds.
     """
-    if head > row.base:
+    if row.state == "COMMITTED" or head > row.base:
         return Succeed(row.base + 1)
     return Fail(row.reason or "")
 
@@ -84,14 +94,21 @@ def abort(row: RoundRow, reason: str, *, run: RunRow, head: int, now: datetime) 
     return Plan(tuple(changes), tuple(events))
 
 
-def settle(attempt: Attempt, *, answered: frozenset[str]) -> Plan | None:
+def all_accepted(row: RoundRow) -> bool:
+    """Tell whether every chosen client's update is in the manifest, so that none awaits a verdict.
+
+    True too when none was chosen.
+    """
+    return (row.updates or 0) == len(row.clients)
+
+
+def settle(row: RoundRow, *, answered: frozenset[str], awaits_verdict: bool) -> Plan | None:
     """Return how a terminal attempt lets go of answered tokens, or None when nothing is to be done.
 
-    It leaves the index when no token is left, and no reported update that still awaits a verdict.
+    It leaves the index when no token is left, and no reported update that awaits its verdict.
     No token joins a terminal attempt, so what was read is all there is.
     """
-    row = attempt.row
-    leaves = answered >= row.task_tokens and not attempt.awaits_verdict and row.active is not None
+    leaves = answered >= row.task_tokens and not awaits_verdict and row.active is not None
     if not (answered or leaves):
         return None
     return Plan(

@@ -61,6 +61,9 @@ def pending_row(
         state="PENDING",
         base=base.version,
         base_sha256=base.sha256,
+        strategy=run.strategy,
+        parameters=run.parameters,
+        optimizer_state=base.optimizer_state,
         target=run.target,
         quorum=run.quorum,
         start_deadline_at=now + timedelta(seconds=run.start_deadline_seconds),
@@ -159,7 +162,7 @@ def _open(change: Put | Update, opened: RoundRow, run: RunRow, now: datetime) ->
         before = round_key(of.run_id, of.round, of.attempt - 1)
         step.append(Check(before, (Equals("state", "ABORTED"),)))
     gate = to_item(GateRow(state="OPEN"))
-    step += [Put(gate_key(*of, k), gate, (Absent(),)) for k in range(GATES)]
+    step += [Put(gate_key(*of, k), gate) for k in range(GATES)]
     assignments = _assignments(opened, run)
     event = RoundOpened(
         event_id=of.event_id("RoundOpened"),

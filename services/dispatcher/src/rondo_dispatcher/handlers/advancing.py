@@ -1,9 +1,8 @@
 """Take an attempt as far as it can go now. Hints, sweeps and two dispatchers all end up here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-from rondo_core.errors import NotFound
 from rondo_core.events import UpdateAccepted, UpdateRejected, VersionCommitted
 from rondo_core.manifest import encode_manifest
 from rondo_core.model_store import manifest_key
@@ -11,20 +10,33 @@ from rondo_core.rows import (
     ClientRow,
     HeadRow,
     RoundRow,
-    RoundState,
     RunRow,
-    VersionRow,
     client_key,
     from_item,
     head_key,
     round_key,
     run_key,
-    version_key,
 )
 from rondo_core.workflow import ROUND_ABORTED
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, read_attempt
-from rondo_dispatcher.domain.closing import close, manifest_of, reference
-from rondo_dispatcher.domain.ending import Answer, Fail, Succeed, abort, answer, settle
+from rondo_dispatcher.domain.closing import (
+    Seal,
+    close,
+    manifest_of,
+    refer,
+    require_all_counted,
+    seal,
+    seal_and_refer,
+)
+from rondo_dispatcher.domain.ending import (
+    Answer,
+    Fail,
+    Succeed,
+    abort,
+    all_accepted,
+    answer,
+    settle,
+)
 from rondo_dispatcher.domain.opening import Surroundings, start
 from rondo_dispatcher.domain.plan import Abort, Plan
 from rondo_dispatcher.handlers.ports import Ports, find, require
@@ -55,77 +67,90 @@ def advance(of: AttemptId, *, ports: Ports) -> None:
         CommitConflict: others were faster, too often in a row.
         Unavailable: a port did not answer.
     """
-    look_until_done(partial(_look, of, ports), ports=ports)
+    look = partial(_look, of, ports)
+    look_until_done(partial(look, hopeful=False), ports=ports, hopeful=partial(look, hopeful=True))
 
 
-def _look(of: AttemptId, ports: Ports) -> bool:
+def _look(of: AttemptId, ports: Ports, *, hopeful: bool) -> bool:
     """Read the attempt and make at most one step; return whether another may follow at once."""
-    attempt = read_attempt(ports.store.query(of.pk, of.prefix))
-    if attempt is None:
-        raise NotFound(f"row {'/'.join(of.key)}")
-    return _TURNS[attempt.row.state](attempt, ports)
+    row = require(ports.store, of.key, RoundRow)
+    match row.state:
+        case "PENDING":
+            return _pending(row, ports)
+        case "OPEN":
+            return _open(row, ports, hopeful=hopeful)
+        case "SEALED":
+            return _sealed(row, ports)
+        case "COMMITTED" | "ABORTED":
+            return _over(row, ports)
 
 
-def _pending(attempt: Attempt, ports: Ports) -> bool:
-    row = attempt.row
+def _pending(row: RoundRow, ports: Ports) -> bool:
     run = require(ports.store, run_key(row.run_id), RunRow)
     head = require(ports.store, head_key(row.run_id), HeadRow).version
     around = surroundings(AttemptId.of(row), run, head, ports=ports)
-    return _carry_out(start(row, around, now=ports.clock.now()), row, ports)
+    decision = start(row, around, now=ports.clock.now())
+    if isinstance(decision, Plan):
+        save(decision, ports=ports)
+    elif decision is not None:
+        _abort(row, decision, ports)
+    return decision is not None
 
 
-def _open(attempt: Attempt, ports: Ports) -> bool:
-    return _carry_out(close(attempt, now=ports.clock.now()), attempt.row, ports)
+def _open(row: RoundRow, ports: Ports, *, hopeful: bool) -> bool:
+    attempt = read_attempt(row, ports.store.query(*AttemptId.of(row).updates))
+    now = ports.clock.now()
+    match close(attempt, now=now):
+        case None:
+            return False
+        case Abort() as decision:
+            _abort(row, decision, ports)
+        case Seal() if hopeful:
+            save(seal_and_refer(attempt, _put_manifest(attempt, ports), now=now), ports=ports)
+            return False
+        case Seal():
+            save(seal(row, now=now), ports=ports)
+    return True
 
 
-def _sealed(attempt: Attempt, ports: Ports) -> bool:
-    """The object is put first, so that the row never names a manifest that is not there."""
-    row = attempt.row
-    if row.manifest is not None:
-        return False
-    run = require(ports.store, run_key(row.run_id), RunRow)
-    base = require(ports.store, version_key(row.run_id, row.base), VersionRow)
-    manifest = manifest_of(attempt, run, base)
-    data, sha256 = encode_manifest(manifest)
-    ports.model_store.put(manifest_key(sha256), data)
-    updates, now = len(manifest.updates), ports.clock.now()
-    save(reference(row, sha256, updates=updates, now=now), ports=ports)
+def _sealed(row: RoundRow, ports: Ports) -> bool:
+    if row.manifest is None:
+        attempt = read_attempt(row, ports.store.query(*AttemptId.of(row).children))
+        require_all_counted(attempt)
+        manifest = _put_manifest(attempt, ports)
+        save(refer(attempt, manifest, now=ports.clock.now()), ports=ports)
     return False
 
 
-def _over(attempt: Attempt, ports: Ports) -> bool:
+def _put_manifest(attempt: Attempt, ports: Ports) -> str:
+    """Put the object first, so that no row ever names a manifest that is not there."""
+    data, sha256 = encode_manifest(manifest_of(attempt))
+    ports.model_store.put(manifest_key(sha256), data)
+    return sha256
+
+
+def _over(row: RoundRow, ports: Ports) -> bool:
     """Tokens are answered first and forgotten then: a crash between answers them twice."""
-    row = attempt.row
     if row.task_tokens:
         head = row.base + 1
         if row.state == "ABORTED":
             head = require(ports.store, head_key(row.run_id), HeadRow).version
         give(answer(row, head=head), row.task_tokens, ports=ports)
-    plan = settle(attempt, answered=row.task_tokens)
+    awaits_verdict = False
+    if not all_accepted(row):
+        updates = ports.store.query(*AttemptId.of(row).updates)
+        awaits_verdict = read_attempt(row, updates).awaits_verdict
+    plan = settle(row, answered=row.task_tokens, awaits_verdict=awaits_verdict)
     if plan is not None:
         save(plan, ports=ports)
     return False
 
 
-_TURNS: dict[RoundState, Callable[[Attempt, Ports], bool]] = {
-    "PENDING": _pending,
-    "OPEN": _open,
-    "SEALED": _sealed,
-    "COMMITTED": _over,
-    "ABORTED": _over,
-}
-
-
-def _carry_out(decision: Plan | Abort | None, row: RoundRow, ports: Ports) -> bool:
-    if decision is None:
-        return False
-    if isinstance(decision, Abort):
-        run = require(ports.store, run_key(row.run_id), RunRow)
-        head = require(ports.store, head_key(row.run_id), HeadRow).version
-        now = ports.clock.now()
-        decision = abort(row, decision.reason, run=run, head=head, now=now)
-    save(decision, ports=ports)
-    return True
+def _abort(row: RoundRow, decision: Abort, ports: Ports) -> None:
+    run = require(ports.store, run_key(row.run_id), RunRow)
+    head = require(ports.store, head_key(row.run_id), HeadRow).version
+    now = ports.clock.now()
+    save(abort(row, decision.reason, run=run, head=head, now=now), ports=ports)
 
 
 def surroundings(of: AttemptId, run: RunRow, head: int, *, ports: Ports) -> Surroundings:

@@ -32,27 +32,42 @@ def on_round_requested(events: Sequence[RoundRequested], *, ports: Ports) -> Non
         Unavailable: a port did not answer.
     """
     for event in events:
-        look_until_done(partial(_look, event, ports), ports=ports)
+        look = partial(_look, event, ports)
+        look_until_done(look, ports=ports, hopeful=partial(_look_hopefully, event, ports))
 
 
 def _look(event: RoundRequested, ports: Ports) -> bool:
     of, store = attempt_id(event), ports.store
     run = require(store, run_key(of.run_id), RunRow)
-    head = require(store, head_key(of.run_id), HeadRow).version
     row = find(store, of.key, RoundRow)
+    head = require(store, head_key(of.run_id), HeadRow).version  # after the row: see ``answer``
     told = answer_at_once(event, run, head=head, row=row)
     if told is not None:
         give(told, [event.task_token], ports=ports)
     elif row is None:
-        _begin(event, run, head, ports)
+        base = require(store, version_key(of.run_id, head), VersionRow)
+        _begin(event, run, base, ports)
     else:
         save(join(event), ports=ports)
         publish_left(ports=ports)  # of whoever began the attempt and did not come to it
     return False
 
 
-def _begin(event: RoundRequested, run: RunRow, head: int, ports: Ports) -> None:
-    base = require(ports.store, version_key(run.run_id, head), VersionRow)
-    around = surroundings(attempt_id(event), run, head, ports=ports)
+def _look_hopefully(event: RoundRequested, ports: Ports) -> bool:
+    """Begin a first attempt whose base exists.
+
+    HEAD and the attempt's own row are not read: that they are as hoped is the commit's condition.
+    """
+    of = attempt_id(event)
+    run = find(ports.store, run_key(of.run_id), RunRow)
+    base = find(ports.store, version_key(of.run_id, of.round - 1), VersionRow)
+    if run is None or base is None or of.attempt > 1 or of.round > run.rounds:
+        return _look(event, ports)
+    _begin(event, run, base, ports)
+    return False
+
+
+def _begin(event: RoundRequested, run: RunRow, base: VersionRow, ports: Ports) -> None:
+    around = surroundings(attempt_id(event), run, base.version, ports=ports)
     now = ports.clock.now()
     save(begin(pending_row(event, run, base, now=now), around, now=now), ports=ports)

@@ -15,6 +15,7 @@ __all__ = ["look_until_done", "publish_left", "save"]
 
 log = logging.getLogger(__name__)
 
+Look = Callable[[], bool]
 LOOKS = 6
 """Looks before a message goes back to its queue; each conflict means that others moved on."""
 
@@ -54,11 +55,17 @@ def save(plan: Plan, *, ports: Ports) -> None:
     publish_now(plan.events, service=SERVICE, store=ports.store, publish=ports.publish)
 
 
-def look_until_done(look: Callable[[], bool], *, ports: Ports) -> None:
+def look_until_done(look: Look, *, ports: Ports, hopeful: Look | None = None) -> None:
     """Call ``look`` until it returns False: nothing is left to do.
 
     A conflict or a missing answer means to read back, which is to look again. When that finds the
     step done, its event may still be unpublished, whoever made it: so what is left is published.
+
+    Args:
+        look: reads, decides and saves; returns whether there may be more to do at once.
+        ports: where the events are published that are left.
+        hopeful: takes the place of ``look`` as long as nobody else seems to be at it: reads less,
+            and leaves more to the conditions of its commit.
 
     Raises:
         CommitConflict: others were faster each time.
@@ -66,8 +73,9 @@ def look_until_done(look: Callable[[], bool], *, ports: Ports) -> None:
     """
     failure: CommitConflict | Unavailable | None = None
     for _ in range(LOOKS):
+        now = hopeful if hopeful is not None and failure is None else look
         try:
-            if not look():
+            if not now():
                 break
         except CommitConflict as exc:
             failure = exc
