@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import socket
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -68,15 +69,18 @@ def connect(
     name = plain_name("name", name or _machine_name())
     clock = clock or SystemClock()
     folder = gateway_folder(Path(home) if home else home_root(os.environ), url)
-    http = open_http(url, transport)
-    if invite is None:
-        mine = find_home(folder, name, model)
-    else:
-        mine = Home(folder / f"{plain_name('model', invite.rpartition('.')[0])}-{name}")
-        known = mine.load_identity()
-        if known is None or known.invite != _digest(invite):
-            _enrol(GatewayLink(http, Patience(clock=clock)), mine, url, invite, name)
-    return _open(mine, http, open_http(transport=transport), clock)
+    with ExitStack() as opened:
+        http = opened.enter_context(open_http(url, transport))
+        if invite is None:
+            mine = find_home(folder, name, model)
+        else:
+            mine = Home(folder / f"{plain_name('model', invite.rpartition('.')[0])}-{name}")
+            known = mine.load_identity()
+            if known is None or known.invite != _digest(invite):
+                _enrol(GatewayLink(http, Patience(clock=clock)), mine, url, invite, name)
+        federation = _open(mine, http, open_http(transport=transport), clock)
+        opened.pop_all()  # from here on the federation closes them
+    return federation
 
 
 def _enrol(gateway: GatewayLink, home: Home, url: str, invite: str, name: str) -> None:

@@ -1,6 +1,5 @@
 """A trainer for the run's own model spec, by Keras (extra ``keras``)."""
 
-import keras
 import numpy as np
 
 from rondo.examples import Values, encode_examples
@@ -78,9 +77,7 @@ class KerasTrainer:
         self._training = training
         self._model = build(self._spec, training)
         self._model.optimizer.build(self._model.trainable_variables)
-        self._fresh = [
-            keras.ops.convert_to_numpy(variable) for variable in self._model.optimizer.variables
-        ]
+        self._fresh = [variable.numpy() for variable in self._model.optimizer.variables]
 
     def _forget(self) -> None:
         """Set the optimizer back; its variables hold the learning rate too, so not all to zero."""
