@@ -14,6 +14,8 @@ _THROUGH = {
     __name__,
 }  # what stands between a reader and os.environ
 
+_IPV6_PROBE = ("::1", 0)  # urllib3 binds this once to learn whether the machine has IPv6
+
 _faults: list[str] = []
 _importing = ""
 
@@ -32,6 +34,8 @@ class _Watched(type(os.environ)):  # type: ignore[misc]  # a class that only the
 
 
 def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "socket.bind" and arguments[1] == _IPV6_PROBE:
+        return
     if event in {"socket.connect", "socket.getaddrinfo", "socket.bind"}:
         _faults.append(f"{_importing} uses the network: {event} {arguments[1:]}")
         raise ConnectionRefusedError(event)
