@@ -27,7 +27,7 @@ from rondo_core.clock import SystemClock
 from rondo_core.consumer import consume_once
 from rondo_core.events import EvaluationRequested, VersionPromoted, decode_event
 from rondo_core.model_store import UploadLink
-from rondo_core.rows import OPERATOR_KEY, OperatorRow, to_item
+from rondo_core.rows import OPERATOR_KEY, OperatorRow, RunRow, from_item, run_key, to_item
 from rondo_core.run_store import Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import (
@@ -162,13 +162,16 @@ class Backstage:
                 event_id=f"VersionPromoted/{event.run_id}",
                 run_id=event.run_id,
                 occurred_at=SystemClock().now(),
-                model="line",
+                model=self._model_of(event.run_id),
                 version=event.state.rounds,
                 model_version=1,
                 sha256="a" * 64,
             )
             self.bus.publish(promoted)
             source.acknowledge([delivery])
+
+    def _model_of(self, run_id: str) -> str:
+        return from_item(self.store.get(run_key(run_id)) or {}, RunRow).model
 
 
 class SdkStack:
