@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def encode_manifest(manifest: Manifest) -> tuple[bytes, str]:
     """Return the canonical JSON (sorted keys) and its SHA-256 in hex."""
-    data = msgspec.json.encode(manifest, order="deterministic")
+    data = msgspec.json.encode(manifest, order="sorted")
     return data, hashlib.sha256(data).hexdigest()
 
 
