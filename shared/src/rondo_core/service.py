@@ -71,6 +71,7 @@ def run_worker(
     for thread in threads:
         thread.join()
     server.shutdown()
+    server.server_close()
     log.info("stopped")
 
 
