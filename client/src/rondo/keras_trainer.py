@@ -64,13 +64,10 @@ class KerasTrainer:
         rng = np.random.default_rng(task.seed)
         for _ in range(training.epochs):
             order = rng.permutation(len(inputs))
-            self._model.fit(
-                inputs[order],
-                targets[order],
-                batch_size=training.batch_size,
-                shuffle=False,  # Keras would draw from a generator that all of the program shares
-                verbose=0,
-            )
+            for start in range(0, len(order), training.batch_size):
+                batch = order[start : start + training.batch_size]
+                # Half the cost of `fit` for small models, and no generator that others share.
+                self._model.train_on_batch(inputs[batch], targets[batch])
         return self._layout.to_arrays(get_flat(self._model)), len(inputs)
 
     def _compile(self, training: TrainingParameters) -> None:
