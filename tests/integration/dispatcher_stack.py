@@ -152,17 +152,15 @@ class DispatcherStack(Others):
                 "HEALTH_PORT": str(free_port()),
                 "SWEEP_SECONDS": "0.2",
             },
+            grace_seconds=0.2,  # a test that is over does not wait for the end of a long poll
         )
 
     def start(self) -> None:
         self._supervisor.start(self._program)
 
-    def stop(self) -> None:
-        self._supervisor.stop(self._program.name)
-
-    def kill(self) -> None:
-        """SIGKILL the dispatcher; the supervisor starts it again."""
-        os.kill(self._supervisor.pid(self._program.name), signal.SIGKILL)
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the dispatcher; the supervisor starts it again when it has ended."""
+        os.kill(self._supervisor.pid(self._program.name), number)
 
     def log(self) -> str:
         return self._supervisor.log_path(self._program.name).read_text()

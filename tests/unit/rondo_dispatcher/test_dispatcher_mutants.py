@@ -76,6 +76,34 @@ def test_mutant_absent_at_t0(world: World) -> None:
     assert world.row().state == "OPEN"
 
 
+def test_mutant_pending_at_t1_when_another_opened(world: World) -> None:
+    _, late_start = opened_by_another(world)
+    world.poll("eve")
+    world.sweep()
+    before = world.row()
+    world.accept("ann")
+
+    with pytest.raises(CommitConflict) as caught:
+        save(late_start, ports=world.ports)
+
+    assert caught.value.keys == (round_key(RUN, 1, 1),)
+    assert world.row() == before
+    assert (world.store.get(gate_key(RUN, 1, 1, gate_of("ann"))) or {})["n"] == 1
+
+
+def test_mutant_the_state_condition_at_t9_from_pending(world: World) -> None:
+    """One dispatcher saw the start deadline pass; meanwhile the other opened the round."""
+    world.begin("ann")
+    late = abort(world.row(), "too few", run=world.run(), head=0, now=START)
+    world.poll("ann", "bob")
+    world.sweep()
+
+    with pytest.raises(CommitConflict):
+        save(late, ports=world.ports)
+
+    assert (world.row().state, world.gates()) == ("OPEN", {"OPEN"})
+
+
 def test_mutant_pending_at_t1(world: World) -> None:
     _, late_start = opened_by_another(world)
     world.clock.advance(50)

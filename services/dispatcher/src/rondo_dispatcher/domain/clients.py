@@ -29,7 +29,7 @@ def choose(candidates: Iterable[str], *, run_id: str, round_: int, count: int) -
         The chosen ids, ascending.
 
     >>> choose(["ann", "bob", "eve"], run_id="run", round_=1, count=2)
-    ('ann', 'eve')
+    ('bob', 'eve')
     """
     drawn = sorted(candidates, key=lambda client: _draw("choice", run_id, round_, client))
     return tuple(sorted(drawn[:count]))
