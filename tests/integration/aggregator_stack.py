@@ -147,7 +147,7 @@ def aggregator_stack(aws: Aws, redis_url: str, folder: Path) -> Iterator[Stack]:
         "REDIS_URL": redis_url,
         "RONDO_PREFIX": prefix,
         "LEASE_SECONDS": "1.5",
-        "TMPDIR": str(folder),
+        "CACHE_FOLDER": str(folder),
     }
     stack = Stack(connect(settings), environment, folder)
     try:

@@ -112,6 +112,7 @@ def test_a_worker_killed_while_it_combines_is_followed_by_another_that_counts_ea
     assert version is not None
     assert (version.updates, rows.counted(), rows.head) == (3, 3, 1)
     assert rows.round().epoch >= 2
+    assert len(list(stack.folder.glob("rondo-cache-*"))) == 1, "the dead worker's files are gone"
     assert rows.weights().tobytes() == recomputed(rows, manifest).tobytes()
     assert sum(name.startswith("VersionCommitted") for name in stack.heard()) == 1
 
@@ -174,4 +175,4 @@ def test_a_worker_finishes_what_it_began_when_it_is_asked_to_end(stack: Stack) -
 
     assert codes == [0, 0]
     assert rows.round().state == "COMMITTED"
-    assert list(stack.folder.glob("rondo-*")) == []
+    assert list(stack.folder.glob("rondo-cache-*")) == []

@@ -3,13 +3,11 @@
 import argparse
 import os
 import secrets
-from contextlib import closing
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from celery import Celery
 
+from rondo_aggregator.adapters.cache_folder import cache_folder
 from rondo_aggregator.adapters.celery_app import new_app, work
 from rondo_aggregator.adapters.celery_jobs import CeleryJobs
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
@@ -60,8 +58,9 @@ def _intake(settings: AggregatorSettings) -> None:
 
 def _worker(settings: AggregatorSettings) -> None:
     metrics = Metrics()
-    with TemporaryDirectory(prefix="rondo-") as folder, closing(pipe_to(metrics)) as piped:
-        cache = FileCache(Path(folder), max_bytes=settings.cache_bytes)
+    size = settings.cache_bytes
+    with cache_folder(settings.cache_folder, max_bytes=size) as folder, pipe_to(metrics) as piped:
+        cache = FileCache(folder, max_bytes=size)
         work(build_app(settings, partial(_open_ports, settings, cache, piped)), settings, metrics)
 
 

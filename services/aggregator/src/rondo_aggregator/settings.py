@@ -25,6 +25,7 @@ class AggregatorSettings(ServiceSettings):
         task_seconds: hard limit of a task; the broker redelivers after twice this time.
         worker_processes: child processes of one worker.
         cache_bytes: local files of validated updates and versions, shared by a worker's processes.
+        cache_folder: where to keep them; by default in memory, if there is plenty.
     """
 
     redis_url: Secret
@@ -34,6 +35,7 @@ class AggregatorSettings(ServiceSettings):
     task_seconds: int = 60
     worker_processes: int = 2
     cache_bytes: int = 512 * 1024 * 1024
+    cache_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse shards that could not be assembled.

@@ -7,6 +7,8 @@ over a socket that they inherit; a child that dies in between leaves no lock beh
 import logging
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -63,35 +65,34 @@ class PipedMetrics(Metrics):
         """Set a gauge of the main process."""
         self._send(_Gauge(name, value, kind))
 
-    def close(self) -> None:
-        """End the recording; what is measured from now on is dropped."""
-        self._send_bytes(_END)
-        self._pipe.close()
-
     def _send(self, measurement: _Count | _Observe | _Gauge) -> None:
-        self._send_bytes(msgspec.json.encode(measurement))
-
-    def _send_bytes(self, datagram: bytes) -> None:
         try:
-            self._pipe.send(datagram, socket.MSG_DONTWAIT)
+            self._pipe.send(msgspec.json.encode(measurement), socket.MSG_DONTWAIT)
         except OSError as exc:
             log.debug("measurement dropped", extra={"error": str(exc)})
 
 
-def pipe_to(metrics: Metrics) -> PipedMetrics:
-    """Return what the children measure with, and record it in ``metrics``, in a thread.
+@contextmanager
+def pipe_to(metrics: Metrics) -> Iterator[PipedMetrics]:
+    """Give what the children measure with, and record it in ``metrics``, in a thread.
 
-    To be called before the fork, in the process that lives on.
+    To be entered before the fork, in the process that lives on. What is measured after the end is
+    dropped.
     """
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def collect() -> None:
-        with here:
-            while datagram := here.recv(_LARGEST_DATAGRAM):
-                _record(datagram, metrics)
+        while (datagram := here.recv(_LARGEST_DATAGRAM)) != _END:
+            _record(datagram, metrics)
 
-    threading.Thread(target=collect, name="metrics", daemon=True).start()
-    return PipedMetrics(there)
+    with here, there:
+        thread = threading.Thread(target=collect, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield PipedMetrics(there)
+        finally:
+            there.send(_END)
+            thread.join()
 
 
 def _record(datagram: bytes, metrics: Metrics) -> None:
