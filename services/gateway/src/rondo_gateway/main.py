@@ -22,6 +22,8 @@ __all__ = ["main"]
 
 SECRET_BYTES = 24
 STOP_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers keep a connection, so that it is never this end that hangs up."""
 
 
 class Server(uvicorn.Server):
@@ -61,6 +63,8 @@ def main() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,5 +1,6 @@
 """Rows that never change once they are there, read once per process."""
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ class Archive:
         self._store = store
         self._runs: dict[Key, RunRow] = {}
         self._versions: dict[Key, VersionRow] = {}
+        self._lock = threading.Lock()
 
     def run(self, run_id: str) -> RunRow:
         """Return what a run was asked for with; its state may be an old one.
@@ -52,7 +54,8 @@ class Archive:
             if item is None:
                 raise NotFound(f"row {'/'.join(key)}")
             row = read(item)
-            while len(kept) >= CAPACITY:
-                kept.pop(next(iter(kept)), None)
-            kept[key] = row
+            with self._lock:
+                while len(kept) >= CAPACITY:
+                    kept.pop(next(iter(kept)))
+                kept[key] = row
         return row

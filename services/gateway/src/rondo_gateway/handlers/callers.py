@@ -1,5 +1,6 @@
 """Who calls: the keys of clients, remembered for a while, and the operators' token."""
 
+import threading
 from datetime import datetime, timedelta
 
 import msgspec
@@ -36,6 +37,7 @@ class KeyRing:
         self._store = store
         self._clients: dict[Key, tuple[ClientRow, datetime]] = {}
         self._seen: dict[Key, datetime] = {}
+        self._lock = threading.RLock()
 
     def known(self, claims: Claims, *, now: datetime) -> ClientRow | None:
         """Return the client if it is remembered. Never blocks."""
@@ -55,10 +57,11 @@ class KeyRing:
             self._forget(key)
             raise _unknown(claims.sub, claims.model)
         row = from_item(item, ClientRow)
-        while len(self._clients) >= CAPACITY:
-            self._forget(next(iter(self._clients)))
-        self._clients[key] = (row, now)
-        self._seen.setdefault(key, row.last_seen)
+        with self._lock:
+            while len(self._clients) >= CAPACITY:
+                self._forget(next(iter(self._clients)))
+            self._clients[key] = (row, now)
+            self._seen.setdefault(key, row.last_seen)
         return row
 
     def is_due(self, client: ClientRow, *, now: datetime) -> bool:
@@ -83,8 +86,9 @@ class KeyRing:
         self._seen[key] = now
 
     def _forget(self, key: Key) -> None:
-        self._clients.pop(key, None)
-        self._seen.pop(key, None)
+        with self._lock:
+            self._clients.pop(key, None)
+            self._seen.pop(key, None)
 
 
 def _key(claims: Claims) -> Key:
