@@ -41,14 +41,13 @@ class GatewayError(RondoError):
 
     Attributes:
         code: a short stable word that a program can branch on.
-        correlation_id: finds the line in the gateway's log.
+        correlation_id: finds the line in the gateway's log; empty where there is none.
         retry_after_seconds: how long the gateway wants to be left alone, 0 where it did not say.
     """
 
     def __init__(self, problem: Problem, *, retry_after_seconds: float = 0.0) -> None:
-        super().__init__(
-            f"{problem.message} ({problem.code}, correlation id {problem.correlation_id})"
-        )
+        where = f" ({problem.code}, correlation id {problem.correlation_id})"
+        super().__init__(problem.message + (where if problem.correlation_id else ""))
         self.code = problem.code
         self.correlation_id = problem.correlation_id
         self.retry_after_seconds = retry_after_seconds
@@ -98,7 +97,7 @@ def error_from(response: httpx.Response) -> GatewayError:
         problem = msgspec.json.decode(response.content, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         message = _told(response)[:_SHOWN_CHARACTERS] or response.reason_phrase
-        problem = Problem(code=f"http-{status}", message=message, correlation_id="unknown")
+        problem = Problem(code=f"http-{status}", message=message, correlation_id="")
     family = _FAMILIES.get(status, Busy if response.is_server_error else Refused)
     return family(problem, retry_after_seconds=_retry_after(response))
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
+from rondo.errors import Missing
 from rondo.examples import Values, encode_examples
 from rondo.gateway_link import GatewayLink, checked_url, open_http
 from rondo.home import plain_name
@@ -175,16 +176,29 @@ class Operator:
         """
         return self._gateway.get(f"/v1/runs/{plain_name('run', run_id)}", RunView)
 
-    def watch(self, run_id: str, *, poll_seconds: float = 1.0) -> Iterator[RunView]:
+    def watch(
+        self, run_id: str, *, poll_seconds: float = 1.0, appear_seconds: float = 15.0
+    ) -> Iterator[RunView]:
         """Give the run whenever something about it has changed, until it is over.
 
         Args:
             run_id: the run.
             poll_seconds: between two looks.
+            appear_seconds: how long a run may take to begin after it was asked for.
+
+        Raises:
+            Missing: there is no such run, and none has appeared.
         """
         last: RunView | None = None
+        appear_by = self._clock.monotonic() + appear_seconds
         while last is None or last.state not in OVER:
-            view = self.run(run_id)
+            try:
+                view = self.run(run_id)
+            except Missing:
+                if last is not None or self._clock.monotonic() >= appear_by:
+                    raise
+                self._clock.sleep(poll_seconds)
+                continue
             if view != last:
                 yield view
                 last = view

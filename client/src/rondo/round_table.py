@@ -1,6 +1,6 @@
 """A client's rounds as a table for people, and as lines for logs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -8,7 +8,7 @@ from rich.table import Table
 from rondo.history import RoundResult
 from rondo.trainer import EXAMPLES
 
-__all__ = ["round_line", "rounds_table"]
+__all__ = ["metric_names", "round_line", "rounds_table"]
 
 _PREFERRED = ("loss", "accuracy", "auc", "mean_absolute_error")
 _STYLES = {"accepted": "green", "rejected": "bold red", "late": "yellow", "unknown": "yellow"}
@@ -20,7 +20,7 @@ def rounds_table(rounds: Sequence[RoundResult], last: int | None = None) -> Tabl
 
     Metrics are of the version that the round started from; ``last`` shows only that many rows.
     """
-    names = _metric_names(rounds)
+    names = metric_names(name for entry in rounds for name in entry.metrics)
     table = Table(title_justify="left", header_style="bold")
     table.add_column("round", justify="right")
     for name in names:
@@ -49,7 +49,7 @@ def round_line(entry: RoundResult) -> str:
     ...     metrics={"accuracy": 0.5, "examples": 9.0}, examples=40, seconds=1.25))
     'round 2: accepted, own accuracy 0.5000, 40 examples, 1.2 s'
     """
-    own = [f"own {name} {entry.metrics[name]:.4f}" for name in _metric_names([entry])]
+    own = [f"own {name} {entry.metrics[name]:.4f}" for name in metric_names(entry.metrics)]
     parts = [
         f"round {_round(entry)}: {entry.verdict}",
         *own,
@@ -59,9 +59,13 @@ def round_line(entry: RoundResult) -> str:
     return ", ".join(parts) + (f" ({entry.reason})" if entry.reason else "")
 
 
-def _metric_names(rounds: Sequence[RoundResult]) -> list[str]:
-    """Choose two metrics at most, the best known ones first."""
-    found = {name for entry in rounds for name in entry.metrics} - {EXAMPLES}
+def metric_names(names: Iterable[str]) -> list[str]:
+    """Choose two metrics at most, the best known ones first.
+
+    >>> metric_names(["examples", "accuracy", "zeal", "loss"])
+    ['loss', 'accuracy']
+    """
+    found = set(names) - {EXAMPLES}
     known = [name for name in _PREFERRED if name in found]
     return (known + sorted(found - set(known)))[:2]
 

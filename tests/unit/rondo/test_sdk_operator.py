@@ -124,6 +124,38 @@ def test_watching_gives_every_change_and_ends_with_the_run(
     assert clock.monotonic() - start == pytest.approx(1.0)
 
 
+def test_a_run_that_was_just_asked_for_is_waited_for(
+    operator: Operator, api: FakeOperatorApi
+) -> None:
+    api.start_run(rounds=1)
+    api.fail("GET /v1/runs/run-1", 404, "not-found", times=2)
+
+    assert [view.state for view in operator.watch("run-1")] == ["RUNNING", "FINISHED"]
+
+
+def test_a_run_that_never_appears_is_not_waited_for_long(
+    operator: Operator, clock: ManualClock
+) -> None:
+    start = clock.monotonic()
+
+    with pytest.raises(NotFound):
+        list(operator.watch("nowhere", appear_seconds=5))
+
+    assert clock.monotonic() - start == pytest.approx(5)
+
+
+def test_a_run_that_disappears_is_an_error_at_once(
+    operator: Operator, api: FakeOperatorApi
+) -> None:
+    api.start_run(rounds=3)
+    views = operator.watch("run-1")
+    next(views)
+    api.runs.clear()
+
+    with pytest.raises(NotFound):
+        next(views)
+
+
 def test_lists_and_views_are_structs(operator: Operator, api: FakeOperatorApi) -> None:
     api.start_run(rounds=3)
 

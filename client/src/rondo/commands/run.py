@@ -11,6 +11,7 @@ from rondo.commands.options import JSON, TOKEN_FILE, URL
 from rondo.commands.output import print_json, print_table
 from rondo.commands.seams import Seams, open_operator
 from rondo.operator import Operator, RunOptions
+from rondo.round_table import metric_names
 from rondo_core.events import Scalar
 from rondo_core.wire import RunView, VersionView
 
@@ -168,6 +169,7 @@ def _line(version: VersionView) -> str:
     """Metrics are of the version before: clients measure what they receive."""
     if version.version == 0:
         return "version 0: the initial weights"
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in version.metrics.items())
+    shown = metric_names(version.metrics)
+    metrics = ", ".join(f"{name} {version.metrics[name]:.4f}" for name in shown)
     made = f"version {version.version}: {version.updates} updates, {version.examples} examples"
     return made + (f"; version {version.version - 1} had {metrics}" if metrics else "")

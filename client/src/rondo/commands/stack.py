@@ -31,12 +31,10 @@ def demo(seams: Seams, arguments: tuple[str, ...]) -> None:
 
 
 def _hand_on(seams: Seams, command: str, arguments: tuple[str, ...]) -> None:
-    """Run it as a program of its own: the SDK never imports it."""
+    """Become that program: its signals and its exit code are ours, and nothing is imported."""
     if importlib.util.find_spec(LOCAL) is None:
         raise Invalid(
             f"`rondo {command}` needs the distribution rondo-local: in a checkout run "
             f"`make install`, elsewhere `pip install 'rondo-local[demo]'`"
         )
-    code = seams.call([sys.executable, "-m", LOCAL, command, *arguments])
-    if code:
-        raise click.exceptions.Exit(code if code in {1, 2} else 1)
+    seams.become([sys.executable, "-m", LOCAL, command, *arguments])
