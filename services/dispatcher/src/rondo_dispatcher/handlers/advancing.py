@@ -114,6 +114,9 @@ def _open(row: RoundRow, ports: Ports, *, hopeful: bool) -> bool:
 
 
 def _sealed(row: RoundRow, ports: Ports) -> bool:
+    if row.reason is not None:  # the aggregator's note that it can never be combined
+        _abort(row, Abort(row.reason), ports)
+        return True
     if row.manifest is None:
         attempt = read_attempt(row, ports.store.query(*AttemptId.of(row).children))
         require_all_counted(attempt)

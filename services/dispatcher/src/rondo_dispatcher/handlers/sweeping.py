@@ -57,7 +57,7 @@ class Sweep:
 
     def _advance(self, item: Item) -> None:
         row = from_item(item, RoundRow)
-        if row.state == "SEALED" and row.manifest is not None:
+        if row.state == "SEALED" and row.manifest is not None and row.reason is None:
             return  # the aggregator's turn
         advance(AttemptId.of(row), ports=self._ports)
 
