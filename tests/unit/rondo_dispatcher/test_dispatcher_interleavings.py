@@ -53,8 +53,8 @@ def test_random_interleavings_of_two_dispatchers_keep_every_promise() -> None:
     run_state_machine_as_test(
         Dispatchers,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=50,
+            max_examples=25,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

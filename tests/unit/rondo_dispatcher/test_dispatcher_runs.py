@@ -46,7 +46,7 @@ def test_run_requested_writes_the_first_rows_and_starts_the_state_machine(world:
     )
     assert world.workflow.status(RUN) == "RUNNING"
     (asked,) = world.bus.published
-    assert asked.run_id == RUN
+    assert (asked.run_id, asked.event_id) == (RUN, f"RoundRequested/{RUN}/1/1")
 
 
 def test_run_requested_lists_the_run_in_the_commit_that_makes_it(world: World) -> None:

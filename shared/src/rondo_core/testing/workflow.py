@@ -20,6 +20,7 @@ __all__ = ["MemoryWorkflow"]
 
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED"]
 MATH_ADD = re.compile(r"States\.MathAdd\((\$[\w.]*), (-?\d+)\)")
+FORMAT = re.compile(r"States\.Format\('([^']*)', (.*)\)")
 PUBLISH_AND_WAIT = "arn:aws:states:::sns:publish.waitForTaskToken"
 
 
@@ -37,8 +38,8 @@ class MemoryWorkflow:
     """A ``Workflow`` that runs ``run.asl.json``; has published when it returns. Thread-safe.
 
     Understands Task (``sns:publish.waitForTaskToken``, ``ResultPath`` null, Catch), Choice
-    (``NumericLessThan[Path]``), Pass (paths, ``States.MathAdd``), Succeed and Fail; all else is a
-    KeyError.
+    (``NumericLessThan[Path]``), Pass, Succeed and Fail; paths, ``States.MathAdd`` and
+    ``States.Format``; all else is a KeyError.
     """
 
     def __init__(self, bus: MemoryBus, clock: Clock | None = None) -> None:
@@ -149,6 +150,8 @@ class MemoryWorkflow:
             return self._clock.now().isoformat().replace("+00:00", "Z")
         if sum_ := MATH_ADD.fullmatch(path):
             return _at(execution.data, sum_[1]) + int(sum_[2])
+        if text := FORMAT.fullmatch(path):
+            return text[1].format(*(_at(execution.data, one) for one in text[2].split(", ")))
         return _at(execution.data, path)
 
     def _end(self, execution: _Execution, status: Status, error: str | None) -> None:
