@@ -11,7 +11,7 @@ from rondo_core.aws import AwsPorts, connect
 from rondo_core.bus import Delivery
 from rondo_core.errors import Invalid, Unavailable
 from rondo_core.events import RunFinished, RunProgress
-from rondo_core.model_store import AlreadyExists
+from rondo_core.model_store import MIN_PART_BYTES, AlreadyExists
 from rondo_core.run_store import Absent, CommitConflict, Delete, Equals, Key, Put, Update
 from rondo_core.settings import AwsSettings
 from tests.contract.scripted_aws import Answer, ScriptedAws, error, json_answer, scripted_aws
@@ -251,6 +251,58 @@ def test_body_that_ends_too_soon_is_unavailable(aws_script: ScriptedAws, ports: 
 
     with pytest.raises(Unavailable, match="get key"):
         ports.model_store.get("key")
+
+
+PART = head_answer(b"x" * MIN_PART_BYTES, sha256=None)
+UPLOAD_BEGUN = [
+    *[PART] * 3,
+    Answer(200, b"x" * MIN_PART_BYTES),
+    Answer(
+        200,
+        b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+    ),
+    Answer(200, b"", {"ETag": '"1"'}),
+    *[Answer(200, b'<CopyPartResult><ETag>"2"</ETag></CopyPartResult>')] * 2,
+]
+PARTS = ["part-1", "part-2", "part-3"]
+
+
+def test_assembly_that_fails_is_given_up(aws_script: ScriptedAws, ports: AwsPorts) -> None:
+    aws_script.answers = [*UPLOAD_BEGUN, xml_error("AccessDenied", 403), Answer(204)]
+
+    with pytest.raises(Unavailable, match="AccessDenied"):
+        ports.model_store.assemble("key", b"head", PARTS)
+
+    assert aws_script.calls[-1].startswith("DELETE")
+    assert "uploadId=u" in aws_script.calls[-1]
+
+
+def test_assembly_beside_a_writer_that_left_nothing_is_unavailable(
+    aws_script: ScriptedAws, ports: AwsPorts
+) -> None:
+    aws_script.answers = [
+        *UPLOAD_BEGUN,
+        xml_error("ConditionalRequestConflict", 409),
+        Answer(204),
+        Answer(404),
+    ]
+
+    with pytest.raises(Unavailable, match="left nothing"):
+        ports.model_store.assemble("key", b"head", PARTS)
+
+
+def test_assembly_that_somebody_else_finished_is_a_success(
+    aws_script: ScriptedAws, ports: AwsPorts
+) -> None:
+    size = len(b"head") + 3 * MIN_PART_BYTES
+    aws_script.answers = [
+        *UPLOAD_BEGUN,
+        xml_error("PreconditionFailed", 412),
+        Answer(204),
+        Answer(200, b"", {"Content-Length": str(size), "x-amz-version-id": "theirs"}),
+    ]
+
+    assert ports.model_store.assemble("key", b"head", PARTS).version == "theirs"
 
 
 # --- messages ---------------------------------------------------------------------------------

@@ -98,6 +98,16 @@ def test_poison_can_be_put_into_a_queue_past_the_topic() -> None:
     assert bus.published == []
 
 
+@pytest.mark.parametrize("body", ["{", "[]", '"text"'])
+def test_topic_drops_what_is_not_a_json_object(body: str) -> None:
+    bus = MemoryBus()
+
+    bus.publish_body(body)
+
+    assert bus.published == []
+    assert [bus.source(queue.service).depth() for queue in QUEUES] == [0] * len(QUEUES)
+
+
 @pytest.mark.parametrize("wait_seconds", [0.0, 20.0])
 def test_empty_queue_answers_at_once(wait_seconds: float) -> None:
     source = MemoryBus().source("aggregator")

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from rondo_core import model_store
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.model_store import AlreadyExists
 from rondo_core.run_store import (
@@ -74,6 +75,16 @@ def test_strings_are_added_to_sets_only() -> None:
 
     with pytest.raises(Invalid):
         store.commit(Update(key, add={"n": frozenset({"t"})}))
+
+
+def test_objects_are_named_by_what_they_are() -> None:
+    assert model_store.update_key("r", 3, 1, "c", "f00") == "updates/r/000003/01/c/f00"
+    assert model_store.weights_key("f00") == "versions/f00"
+    assert model_store.manifest_key("f00") == "manifests/f00"
+    assert model_store.partial_key("f00", 0, 5) == "partials/f00/000000000000-000000000005"
+    assert model_store.spec_key("f00") == "specs/f00"
+    assert model_store.holdout_key("f00") == "holdouts/f00"
+    assert model_store.export_key("f00", "model.onnx") == "exports/f00/model.onnx"
 
 
 PUT_URL_OF = "http://store.test/models/"

@@ -102,6 +102,13 @@ class AwsPorts:
                 )
             return self._clients[service, endpoint_url]
 
+    def close(self) -> None:
+        """Close the connections of all clients; the ports must not be used any more."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a resource in the account whose credentials are used.
 
