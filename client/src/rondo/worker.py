@@ -127,7 +127,8 @@ class Worker:
         pending, file = load_update(folder) or self._make_update(assignment, folder)
         self._show(assignment, "handing in")
         self._hand_in(pending, file)
-        self._show(assignment, "waiting for a round")
+        last = assignment.round == assignment.rounds
+        self._show(assignment, "waiting for the run's end" if last else "waiting for the next")
 
     def _hand_in(self, pending: Pending, file: Path) -> None:
         tools, attempt, made = self._tools, pending.attempt, pending.declaration

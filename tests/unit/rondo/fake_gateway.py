@@ -7,10 +7,8 @@ against the real gateway in `tests/integration/test_sdk_gateway.py`.
 """
 
 import re
-from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from email.utils import format_datetime
 
 import httpx
 import jwt
@@ -23,6 +21,7 @@ from rondo_core.model_spec import ModelSpec, encode_model_spec
 from rondo_core.model_store import update_key, weights_key
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryUploadLinks
 from rondo_core.weights import digest, encode
+from tests.unit.rondo.fake_faults import FaultyTransport, Refusal, Stopped, stop
 from tests.unit.rondo.fake_rounds import FakeRounds, Round, Run
 
 __all__ = ["TOKEN", "URL", "Connect", "FakeGateway", "Stopped", "stop"]
@@ -32,84 +31,26 @@ TOKEN = "operators-only"
 LINK_SECONDS = 900
 
 Connect = Callable[[], Federation]
-Fault = Callable[[httpx.Request], httpx.Response]
 
 
-class Stopped(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
-def stop(_: httpx.Request) -> httpx.Response:
-    """Fault: the client's program is killed while it waits for this answer."""
-    raise Stopped
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, code: str, message: str = "as scripted") -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-
-    def response(self) -> httpx.Response:
-        body = wire.Problem(code=self.code, message=self.message, correlation_id="c0ffee")
-        return httpx.Response(self.status, content=msgspec.json.encode(body))
-
-
-class FakeGateway(FakeRounds, httpx.BaseTransport):
+class FakeGateway(FakeRounds, FaultyTransport):
     """One model, as many runs as are started, one or more clients that take turns.
 
     Attributes:
-        requests: "METHOD path" of everything that arrived, oldest first.
         updates: the bytes of every update that was stored, oldest first.
         late: rounds that are sealed when the first client declares for them.
     """
 
     def __init__(self, spec: ModelSpec, clock: ManualClock) -> None:
-        super().__init__(spec, MemoryModelStore())
-        self.clock = clock
+        FakeRounds.__init__(self, spec, MemoryModelStore())
+        FaultyTransport.__init__(self, clock)
         self.links = MemoryUploadLinks(self.store, clock)
         self.invites = {f"{spec.model}.first-invite": 1}
         self.keys: dict[str, bytes] = {}
-        self.requests: list[str] = []
         self.updates: list[bytes] = []
         self.late: set[int] = set()
         self.corrupt = False
         self._idle_polls = 0
-        self._faults: deque[tuple[str, Fault]] = deque()
-
-    # --- what tests do ---------------------------------------------------------------------------
-
-    def fail(self, pattern: str, status: int, code: str, *, times: int = 1) -> None:
-        """Refuse the next requests whose "METHOD path" matches."""
-        self.fault(pattern, lambda _: Refusal(status, code).response(), times=times)
-
-    def drop(self, pattern: str, *, times: int = 1, served: bool = False) -> None:
-        """Break connections, before the request had its effect or (``served``) after it."""
-
-        def broken(request: httpx.Request) -> httpx.Response:
-            if served:
-                self._serve(request)
-            raise httpx.ConnectError("connection refused", request=request)
-
-        self.fault(pattern, broken, times=times)
-
-    def fault(self, pattern: str, fault: Fault, *, times: int = 1) -> None:
-        self._faults.extend([(pattern, fault)] * times)
-
-    def count(self, pattern: str) -> int:
-        return sum(re.search(pattern, line) is not None for line in self.requests)
-
-    # --- the transport ---------------------------------------------------------------------------
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.read()
-        line = f"{request.method} {request.url.path}"
-        self.requests.append(line)
-        fault = next((entry for entry in self._faults if re.search(entry[0], line)), None)
-        if fault is not None:
-            self._faults.remove(fault)
-        response = self._serve(request) if fault is None else fault[1](request)
-        response.headers["Date"] = format_datetime(self.clock.now(), usegmt=True)
-        return response
 
     def _serve(self, request: httpx.Request) -> httpx.Response:
         if request.url.host == "store.test":

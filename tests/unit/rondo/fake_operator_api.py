@@ -13,7 +13,8 @@ from rondo_core.model_spec import parse_model_spec
 from rondo_core.model_store import holdout_key, weights_key
 from rondo_core.testing import ManualClock
 from rondo_core.weights import Layout
-from tests.unit.rondo.fake_gateway import LINK_SECONDS, TOKEN, FakeGateway, Refusal
+from tests.unit.rondo.fake_faults import Refusal
+from tests.unit.rondo.fake_gateway import LINK_SECONDS, TOKEN, FakeGateway
 from tests.unit.rondo.fake_rounds import Run
 
 __all__ = ["Command", "FakeOperatorApi", "error_of"]
