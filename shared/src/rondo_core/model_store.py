@@ -80,6 +80,8 @@ class ModelStore(Protocol):
     ) -> bytes:
         """Return bytes ``[start, stop)`` of an object (to its end when ``stop`` is None).
 
+        As in a slice, what lies past the end is not there.
+
         Raises:
             NotFound: no such object, or not that version.
             Unavailable: no answer, or fewer bytes came than were announced.
@@ -99,9 +101,11 @@ class ModelStore(Protocol):
 
         Atomic and create-once. Each part but the last has at least ``MIN_PART_BYTES``; ``head`` is
         joined to the first. The caller knows the digest of the result and names the key by it: an
-        existing key of the right size is a success.
+        existing key of the right size is a success. What is small (up to two such parts) is read
+        and put, whatever the sizes of its parts.
 
         Raises:
+            ValueError: too large to be put, and a part but the last too small to be copied.
             NotFound: a part does not exist.
             AlreadyExists: the key holds an object of another size.
             Unavailable: no answer.

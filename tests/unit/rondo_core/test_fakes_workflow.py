@@ -77,3 +77,13 @@ def test_timed_out_task_is_asked_for_again(bus: MemoryBus, workflow: MemoryWorkf
 
     assert workflow.token("r") not in {first, None}
     assert len(bus.published) == 2
+
+
+def test_state_machine_that_the_fake_does_not_understand_is_a_key_error(
+    bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = '{"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 1}}}'
+    monkeypatch.setattr("rondo_core.testing.workflow.state_machine_definition", lambda: machine)
+
+    with pytest.raises(KeyError, match="Wait"):
+        MemoryWorkflow(bus).start(PROGRESS)

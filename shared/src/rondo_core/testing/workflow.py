@@ -126,6 +126,8 @@ class MemoryWorkflow:
                     return self._end(execution, "SUCCEEDED", None)
                 case "Fail":
                     return self._end(execution, "FAILED", state["Error"])
+                case other:
+                    raise KeyError(other)
 
     def _ask(self, execution: _Execution, state: dict[str, Any]) -> None:
         if state["Resource"] != PUBLISH_AND_WAIT or state["ResultPath"] is not None:
