@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from msgspec import structs
 
 from rondo_core.errors import NotFound, Unavailable
 from rondo_core.events import RoundAborted, RoundSealed, UpdateAccepted
@@ -15,7 +16,7 @@ from rondo_core.rows import (
 )
 from rondo_core.run_store import Update
 from rondo_dispatcher.domain.attempts import read_attempt
-from rondo_dispatcher.domain.closing import manifest_of
+from rondo_dispatcher.domain.closing import Seal, close, manifest_of
 from tests.unit.rondo_dispatcher import stand_ins
 from tests.unit.rondo_dispatcher.world import RUN, START, World
 
@@ -142,6 +143,17 @@ def test_a_round_that_opened_with_a_quorum_is_sealed_when_all_of_these_are_accep
     world.hear(*world.accept("ann", "bob"))
 
     assert world.row().state == "SEALED"
+
+
+def test_target_accepted_updates_seal_a_round_that_chose_more_clients(world: World) -> None:
+    world.begin("ann", "bob", "eve", target=3)
+    world.accept("ann", "bob")
+    row = structs.replace(world.row(), target=2)
+
+    attempt = read_attempt(row, world.store.query(f"RUN#{RUN}", "ROUND#000001#01#"))
+
+    assert not attempt.all_judged
+    assert close(attempt, now=START) == Seal()
 
 
 def test_a_reported_update_keeps_an_early_end_waiting(world: World) -> None:

@@ -1,12 +1,13 @@
 """What follows an end: tokens, the second attempt, the index, the run."""
 
 import pytest
+from msgspec import structs
 
 from rondo_core.errors import NotFound
 from rondo_core.events import RoundAborted, RoundRequested, RunFinished
 from rondo_core.rows import run_key
 from rondo_core.run_store import Update
-from rondo_dispatcher.domain.ending import MAX_ATTEMPTS, Fail, Succeed, answer, finish
+from rondo_dispatcher.domain.ending import MAX_ATTEMPTS, Fail, Succeed, abort, answer, finish
 from tests.unit.rondo_dispatcher import stand_ins
 from tests.unit.rondo_dispatcher.world import RUN, START, World
 
@@ -199,6 +200,53 @@ def test_a_verdict_on_a_failed_run_changes_nothing(world: World) -> None:
 def test_a_verdict_on_an_unknown_run_is_dead_lettered(world: World) -> None:
     with pytest.raises(NotFound, match="RUN#nobody/META"):
         world.handle(stand_ins.promoted("nobody", 1, now=START))
+
+
+def test_a_committed_attempt_answers_success_whatever_head_was_read_before(world: World) -> None:
+    world.begin("ann", "bob")
+    world.hear(*world.accept("ann", "bob"))
+    world.commit()
+
+    assert answer(world.row(), head=0) == Succeed(1)
+
+
+def test_the_second_attempt_of_a_round_that_has_its_version_is_answered_at_once(
+    world: World,
+) -> None:
+    world.begin("ann", "bob", rounds=2)
+    world.hear(*world.accept("ann", "bob"))
+    world.commit()
+    rows = world.store.query(f"RUN#{RUN}")
+
+    world.hear(world.asked(attempt=2))
+
+    assert world.store.query(f"RUN#{RUN}") == rows
+    assert world.bus.dead_letters("dispatcher") == []
+
+
+def test_the_end_of_the_last_attempt_does_not_end_a_cancelled_run_again(world: World) -> None:
+    world.begin("ann", "bob")
+    row = structs.replace(world.row(), attempt=MAX_ATTEMPTS)
+    cancelled = structs.replace(world.run(), state="CANCELLED")
+
+    plan = abort(row, "cancelled", run=cancelled, head=0, now=START)
+
+    assert run_key(RUN) not in {change.key for change in plan.changes}
+    assert [type(event) for event in plan.events] == [RoundAborted]
+
+
+def test_a_round_whose_clients_were_all_accepted_is_settled_without_a_query(world: World) -> None:
+    world.begin("ann", "bob")
+    world.hear(*world.accept("ann", "bob"))
+    event = world.commit()
+    queries: list[str] = []
+    query = world.store.query
+    world.store.query = lambda pk, prefix="": queries.append(pk) or query(pk, prefix)  # type: ignore[method-assign,func-returns-value]
+
+    world.handle(event)
+
+    assert queries == []
+    assert (world.row().task_tokens, world.row().active) == (frozenset(), None)
 
 
 def test_an_aborted_attempt_of_a_round_that_has_its_version_answers_success(world: World) -> None:

@@ -170,6 +170,34 @@ def test_a_crash_between_write_and_publish_is_found_by_the_redelivery(world: Wor
     assert world.bus.source("dispatcher").depth() == 0
 
 
+def test_a_second_attempt_s_lost_publish_is_found_by_the_redelivery(world: World) -> None:
+    world.begin(*CLIENTS, quorum=2)
+    world.clock.advance(100)
+    world.poll(*CLIENTS)
+    world.sweep()
+    world.broken_publishes = 2
+    world.deliver()
+    assert world.row(attempt=2).state == "OPEN"
+    assert [event.attempt for event in world.published(RoundOpened)] == [1]
+
+    world.bus.source("dispatcher").redeliver()
+    world.deliver()
+
+    assert [event.attempt for event in world.published(RoundOpened)] == [1, 2]
+
+
+def test_a_seal_whose_answer_was_lost_is_published_all_the_same(world: World) -> None:
+    world.begin(*CLIENTS)
+    hints = world.accept(*CLIENTS)
+    world.flaky.count_from_now()
+    world.flaky.lost = {1}
+
+    world.handle(*hints)
+
+    assert [event.manifest for event in world.published(RoundSealed)] == [world.row().manifest]
+    assert stand_ins.outbox_is_empty(world.store)
+
+
 def test_a_publish_that_fails_once_is_made_up_for_at_once(world: World) -> None:
     world.register()
     world.poll(*CLIENTS)

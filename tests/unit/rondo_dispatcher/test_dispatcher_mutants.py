@@ -4,6 +4,7 @@ The other mutants of docs/protocol.md are conditions of the aggregator's and gat
 """
 
 import pytest
+from msgspec import structs
 
 from rondo_core.errors import Conflict, Unavailable
 from rondo_core.events import RoundAborted, RoundOpened, RoundSealed
@@ -17,12 +18,13 @@ from rondo_core.rows import (
     to_item,
     version_key,
 )
-from rondo_core.run_store import CommitConflict, Delete, Put, Update
+from rondo_core.run_store import CommitConflict, Delete, Key, Put, Update
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, read_attempt
 from rondo_dispatcher.domain.closing import close, manifest_of, refer, seal, seal_and_refer
 from rondo_dispatcher.domain.ending import abort, settle
 from rondo_dispatcher.domain.opening import Surroundings, begin, start
 from rondo_dispatcher.domain.plan import Abort, Plan
+from rondo_dispatcher.domain.runs import new_run
 from rondo_dispatcher.handlers.advancing import surroundings as read_surroundings
 from rondo_dispatcher.handlers.saving import save
 from tests.unit.rondo_dispatcher import stand_ins
@@ -244,6 +246,31 @@ def test_mutant_gate_open_at_t3(world: World) -> None:
 
     assert caught.value.keys == (gate,)
     assert world.row().state == "OPEN"
+
+
+def test_mutant_gate_as_read_at_t9(world: World) -> None:
+    world.begin("ann", "bob")
+    late = abort(world.row(), "x", run=world.run(), head=0, now=START)
+    gate = gate_key(RUN, 1, 1, 3)
+    world.store.commit(Update(gate, assign={"state": "SEALED"}))
+
+    with pytest.raises(CommitConflict) as caught:
+        save(late, ports=world.ports)
+
+    assert caught.value.keys == (gate,)
+    assert world.row().state == "OPEN"
+
+
+def test_mutant_terminal_when_a_token_is_forgotten(world: World) -> None:
+    world.begin("ann", "bob")
+    believed = structs.replace(world.row(), state="ABORTED")
+    plan = settle(believed, answered=believed.task_tokens, awaits_verdict=False)
+    assert plan is not None
+
+    with pytest.raises(CommitConflict):
+        save(plan, ports=world.ports)
+
+    assert world.row().task_tokens == believed.task_tokens
 
 
 def test_mutant_open_at_t3(world: World) -> None:
@@ -532,6 +559,19 @@ def test_mutant_meta_state_at_the_run_s_end(world: World) -> None:
 
     assert run_key(RUN) in caught.value.keys
     assert row.state == "OPEN"
+
+
+@pytest.mark.parametrize("key", [run_key(RUN), head_key(RUN), version_key(RUN, 0)])
+def test_mutant_absent_of_each_first_row(world: World, key: Key) -> None:
+    spec = stand_ins.register(world.store, world.models, now=START)
+    plan = new_run(request(), spec, now=START)
+    world.store.commit(Put(key, {"of": "another"}))
+
+    with pytest.raises(CommitConflict) as caught:
+        save(plan, ports=world.ports)
+
+    assert caught.value.keys == (key,)
+    assert world.store.query("RUNS") == []
 
 
 def test_mutant_meta_absent_when_a_run_is_new(world: World) -> None:
