@@ -1,0 +1,105 @@
+"""What is installed where: each distribution in an environment of its own."""
+
+import pytest
+
+from tests.architecture import import_each
+from tests.deploy.closures import CLOSURES, PROJECTS, Closure, Install
+
+AGGREGATOR, DISPATCHER = Closure("rondo-aggregator"), Closure("rondo-dispatcher")
+EVALUATOR, GATEWAY = Closure("rondo-evaluator"), Closure("rondo-gateway")
+INFERENCE, LOCAL = Closure("rondo-inference"), Closure("rondo-local")
+SDK, SDK_KERAS = Closure("rondo"), Closure("rondo", "keras")
+SERVICES = {AGGREGATOR, DISPATCHER, EVALUATOR, GATEWAY, INFERENCE}
+
+WHERE: dict[str, set[Closure]] = {
+    "boto3": {*SERVICES, LOCAL},
+    "celery": {AGGREGATOR},
+    "cryptography": {GATEWAY, SDK, SDK_KERAS},
+    "fastapi": {GATEWAY},
+    "httpx": {SDK, SDK_KERAS},
+    "keras": {EVALUATOR, SDK_KERAS},
+    "msgspec": set(CLOSURES),
+    "numpy": set(CLOSURES),
+    "onnx": {EVALUATOR},
+    "onnxruntime": {EVALUATOR, INFERENCE},
+    "prometheus-client": SERVICES,
+    "pydantic": {GATEWAY},
+    "pyjwt": {GATEWAY, SDK, SDK_KERAS},
+    "redis": {AGGREGATOR},
+    "tensorflow-cpu": {EVALUATOR, SDK_KERAS},
+    "tf2onnx": {EVALUATOR},
+    "uv": {LOCAL},
+    "uvicorn": {GATEWAY, INFERENCE},
+}
+"""Distribution -> every closure that holds it, and no other does."""
+
+NOWHERE = {  # for tests, for the demo, or of other frameworks
+    *("boto3-stubs", "hypothesis", "localstack-client", "mypy", "pip", "pytest", "safetensors"),
+    *("jax", "matplotlib", "pandas", "scikit-learn", "scipy", "tensorboard", "tensorflow", "torch"),
+}
+
+FAULTS = {
+    "rondo-aggregator": ("HEALTH_PORT='no' is not int", "REDIS_URL is missing"),
+    "rondo-dispatcher": ("HEALTH_PORT='no' is not int",),
+    "rondo-evaluator": ("HEALTH_PORT='no' is not int",),
+    "rondo-gateway": ("PORT='no' is not int", "WATCH_SECONDS='often' is not float"),
+    "rondo-inference": ("PORT='no' is not int",),
+}
+
+each_closure = pytest.mark.parametrize("closure", CLOSURES, ids=str)
+
+
+def test_every_distribution_is_tried() -> None:
+    assert {closure.name for closure in CLOSURES} == PROJECTS.keys()
+
+
+@each_closure
+def test_a_closure_holds_what_it_should_and_nothing_of_the_others(
+    closure: Closure, install_closure: Install
+) -> None:
+    expected = {name for name, closures in WHERE.items() if closure in closures}
+
+    found = install_closure(closure).holds()
+
+    assert found & (WHERE.keys() | NOWHERE) == expected
+    assert found & PROJECTS.keys() == closure.ours().keys()
+
+
+@each_closure
+def test_every_module_can_be_imported_in_its_closure(
+    closure: Closure, install_closure: Install
+) -> None:
+    installed, program = install_closure(closure), import_each.__file__
+
+    # -I: neither the checkout nor a user's own packages may stand in for what is missing.
+    done = installed.run(
+        installed.python, "-I", program, *closure.modules(), ORT_DISABLE_TELEMETRY="1"
+    )
+
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_service_says_which_variables_are_missing_or_wrong(
+    name: str, install_closure: Install
+) -> None:
+    installed = install_closure(Closure(name))
+    process = ("intake",) if name == "rondo-aggregator" else ()
+
+    done = installed.run(
+        installed.script(name), *process, HEALTH_PORT="no", PORT="no", WATCH_SECONDS="often"
+    )
+
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+    assert [fault for fault in FAULTS[name] if fault not in last] == []
+
+
+@pytest.mark.parametrize("closure", [AGGREGATOR, LOCAL, SDK], ids=str)
+def test_a_command_explains_itself(closure: Closure, install_closure: Install) -> None:
+    installed = install_closure(closure)
+    (script,) = closure.project.scripts
+
+    done = installed.run(installed.script(script), "--help")
+
+    assert (done.returncode, done.stdout[:6].lower()) == (0, "usage:")
