@@ -68,5 +68,4 @@ def test_an_owner_with_keras_and_one_with_numpy_learn_all_digits_together(start:
         assert sum(line.startswith("round ") for line in lines) == 8
         assert lines[-1].startswith("FINISHED promoted as version")
     accuracies = [float(line.split()[-1]) for line in told[2] if "accuracy" in line]
-    assert accuracies[0] < 0.3
     assert accuracies[-1] > 0.7

@@ -11,6 +11,8 @@ from rondo_core.wire import Assignment
 
 __all__ = ["Attempt", "Journal", "Result", "RoundResult", "Verdict"]
 
+_SETTLED_KEPT = 100
+
 Verdict = Literal["accepted", "rejected", "late", "unknown"]
 """``unknown``: the round went on before the client heard how its update was judged."""
 
@@ -94,7 +96,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run_id: the run that the client is in, None between runs.
-        settled: the attempts that need nothing more from this client, oldest first.
+        settled: the last attempts that need nothing more from this client, oldest first.
         rounds: what was done in them.
     """
 
@@ -132,5 +134,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         """Return the journal with one more attempt settled."""
         attempt = Attempt(entry.run_id, entry.round, entry.attempt)
         return msgspec.structs.replace(
-            self, settled=(*self.settled, attempt.name), rounds=(*self.rounds, entry)
+            self,
+            settled=(*self.settled[-_SETTLED_KEPT:], attempt.name),
+            rounds=(*self.rounds, entry),
         )

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from rondo.client_calls import ClientCalls
 from rondo.errors import LinkRefused
 from rondo.history import Attempt, Journal, Result, RoundResult
@@ -22,7 +20,6 @@ from rondo.trainer import EXAMPLES, RoundTask, Trainer, TrainerFactory
 from rondo.updates import Base, Pending, drop_updates, load_update, save_update
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid
-from rondo_core.events import Sha256
 from rondo_core.weights import sha256_file
 from rondo_core.wire import Assignment, BaseVersion, Work
 
@@ -168,7 +165,7 @@ class Worker:
     def _fetch(self, base: BaseVersion) -> Path:
         """Return the base version's file; the newest one stays on disk for a second attempt."""
         versions = self._tools.home.versions
-        path = versions / f"{msgspec.convert(base.sha256, Sha256)}.safetensors"
+        path = versions / f"{plain_name('version', base.sha256)}.safetensors"
         if not path.exists() or sha256_file(path) != base.sha256:
             self._tools.store.download(base.url, path, size=base.size, sha256=base.sha256)
         for other in versions.glob("*.safetensors"):

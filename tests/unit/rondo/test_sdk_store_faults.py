@@ -110,3 +110,22 @@ def test_a_store_that_is_busy_is_asked_again(connect: Connect, gateway: FakeGate
 
     assert result.rounds[0].verdict == "accepted"
     assert gateway.count("PUT /models/updates/") == 3
+
+
+def test_a_version_that_is_called_like_a_path_is_refused(
+    connect: Connect, gateway: FakeGateway
+) -> None:
+    gateway.start_run(rounds=1)
+    real = gateway._assignment  # noqa: SLF001  (one answer is to be a lie)
+
+    def lying(run: Any) -> Any:
+        found = real(run)
+        base = msgspec.structs.replace(found.base, sha256="../../../escaped")
+        return msgspec.structs.replace(found, base=base)
+
+    gateway._assignment = lying  # type: ignore[method-assign]  # noqa: SLF001
+
+    with pytest.raises(Invalid, match="escaped"):
+        connect().train(trainer=line_trainer(), progress=False)
+
+    assert gateway.count("GET /models/") == 0
