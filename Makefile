@@ -124,6 +124,7 @@ bench-round: install ## Measure rounds
 .PHONY: docs
 docs: install ## Write the generated pages of docs/ anew
 	$(BIN)/python docs/make_events.py
+	$(BIN)/python docs/make_settings.py
 
 .PHONY: clean
 clean: ## Remove everything that was made here
