@@ -1,4 +1,4 @@
-"""A machine dies in the middle of a round: the round ends all the same, each update counted once."""
+"""A machine dies in the middle of a round: the round ends, and every update counts once."""
 
 import os
 import signal
