@@ -35,7 +35,7 @@ from rondo_local.emulators import AwsName
 from rondo_local.environments import checkout
 from rondo_local.stack import Plan, Stack, running
 
-SPEC = Path(__file__).parent / "mnist-cnn.json"
+SPEC = Path(__file__).parents[1] / "examples" / "mnist-cnn" / "model.json"
 TARGET_SECONDS = {"ministack": 1.0, "localstack": 2.0}
 WARM_UP_ROUNDS = 2
 PHASES = {

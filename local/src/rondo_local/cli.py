@@ -20,6 +20,15 @@ from rondo_local.stack import Plan, Stack, running
 
 __all__ = ["main"]
 
+USUAL_PORTS = {
+    "gateway": 8080,
+    "inference-1": 8081,
+    "inference-2": 8082,
+    "localstack": 4566,
+    "ministack": 4566,
+}
+"""Where the `rondo` command and everybody's snippets look first."""
+
 FOLDER = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -53,6 +62,7 @@ def up(aws: str, folder: Path | None, inference: int, workers: int) -> None:
         aws=cast("AwsName", aws),
         inference=inference,
         workers=workers,
+        ports=USUAL_PORTS,
     )
     console = Console()
     with _stack(plan, console) as stack:

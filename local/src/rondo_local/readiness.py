@@ -85,10 +85,18 @@ def redis_answers(port: int, password: str) -> Callable[[], bool]:
     return probe
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now; another program might take it before its use."""
+def free_port(wanted: int = 0) -> int:
+    """A loopback port that nobody listens on now; another program might take it before its use.
+
+    Args:
+        wanted: taken if it is free; 0 wants none.
+    """
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            listener.bind(("127.0.0.1", wanted))
+        except OSError:
+            listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 

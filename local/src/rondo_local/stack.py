@@ -36,6 +36,7 @@ class Plan:
         inference: replicas of inference.
         workers: Celery processes of the aggregator's worker.
         evaluator: whether to start it (it takes seconds and half a gigabyte: TensorFlow).
+        ports: program -> the port that it is given if it is free; all others get any free one.
         environment: more variables for every service.
     """
 
@@ -46,6 +47,7 @@ class Plan:
     inference: int = 2
     workers: int = 2
     evaluator: bool = True
+    ports: Mapping[str, int] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,6 +95,7 @@ def running(plan: Plan) -> Iterator[Stack]:
             supervisor,
             build_folder=plan.build_folder,
             state_folder=plan.folder / plan.aws,
+            port=free_port(plan.ports.get(plan.aws, 0)),
         )
         redis = start_redis(
             supervisor, build_folder=plan.build_folder, state_folder=plan.folder / "redis"
@@ -103,7 +106,7 @@ def running(plan: Plan) -> Iterator[Stack]:
         )
         token = _operator_token(bootstrap(settings).operator_token, plan.folder)
         environment = _environment(plan, aws, redis.url)
-        ports = {name: free_port() for name in _argv(plan)}
+        ports = {name: free_port(plan.ports.get(name, 0)) for name in _argv(plan)}
         for name, argv in _argv(plan).items():
             supervisor.start(_program(name, argv, environment, ports[name]))
         for name, port in ports.items():

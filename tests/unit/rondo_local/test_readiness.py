@@ -41,3 +41,15 @@ def test_a_program_that_stays_silent_is_given_up_at_the_deadline(tmp_path: Path)
 
 def test_a_free_port_is_one_that_can_be_listened_on() -> None:
     assert 1024 <= free_port() <= 65535
+
+
+def test_a_wanted_port_is_given_if_it_is_free_and_another_one_if_not() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+
+        instead = free_port(taken)
+
+    assert instead != taken
+    assert free_port(instead) == instead
