@@ -1,5 +1,6 @@
 """Waiting for a program, and what is said when it does not come."""
 
+import socket
 from pathlib import Path
 
 import pytest
