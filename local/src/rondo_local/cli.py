@@ -21,6 +21,10 @@ from rondo_local.stack import Plan, Stack, running
 __all__ = ["main"]
 
 USUAL_PORTS = {
+    "aggregator-intake": 9092,
+    "aggregator-worker": 9093,
+    "dispatcher": 9091,
+    "evaluator": 9094,
     "gateway": 8080,
     "inference-1": 8081,
     "inference-2": 8082,
@@ -122,12 +126,18 @@ def _show(stack: Stack, console: Console) -> None:
     lines = {
         "gateway": f"{stack.gateway_url}/docs",
         **{f"inference {n}": url for n, url in enumerate(stack.inference_urls, start=1)},
+        **{name: f"{url}/metrics" for name, url in stack.urls.items() if _is_inside(name)},
         "AWS": stack.aws.endpoint_url,
         "operator's token": str(stack.token_file),
         "logs": str(stack.log_folder),
     }
     for name, value in lines.items():
         console.print(f"{name:>17}  {value}", highlight=False, soft_wrap=True)
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a process has no door: only its health and its metrics can be asked for."""
+    return not name.startswith(("gateway", "inference"))
 
 
 def _stay(stack: Stack, console: Console) -> None:

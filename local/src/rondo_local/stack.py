@@ -59,6 +59,7 @@ class Stack:
         settings: how to reach the emulator, and the prefix.
         gateway_url: where clients and operators go.
         inference_urls: one a replica.
+        urls: process -> where it answers ``/healthz``, ``/readyz`` and ``/metrics``.
         operator_token: also in ``token_file``, which only the owner may read.
         supervisor: keeps the processes; their names are the services' names.
     """
@@ -67,6 +68,7 @@ class Stack:
     aws: AwsEmulator
     gateway_url: str
     inference_urls: tuple[str, ...]
+    urls: Mapping[str, str]
     operator_token: str = field(repr=False)
     token_file: Path
     log_folder: Path
@@ -131,6 +133,7 @@ def _stack(  # noqa: PLR0917
         aws=aws,
         gateway_url=urls["gateway"],
         inference_urls=tuple(url for name, url in urls.items() if name.startswith("inference")),
+        urls=urls,
         operator_token=token,
         token_file=plan.folder / TOKEN_FILE,
         log_folder=plan.folder / "logs",
