@@ -35,12 +35,16 @@ $(UV):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 		sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is needed and " \
 		f"$(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@mkdir -p build && date +%s > build/install-started
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 
 $(VENV)/.installed: $(UV) constraints.txt $(PROJECTS)
+	@mkdir -p build && [ -f build/install-started ] || date +%s > build/install-started
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 		--build-constraint constraints.txt --group dev $(addprefix --editable ,$(DISTS))
+	@expr $$(date +%s) - $$(cat build/install-started) > build/install-seconds
+	@rm build/install-started
 	@touch $@
 
 .PHONY: constraints
@@ -119,7 +123,11 @@ demo: install ## The whole loop on this machine (KEEP=1 leaves it running, AWS=l
 
 .PHONY: bench-round
 bench-round: install ## Measure rounds
-	$(BIN)/python bench/round.py
+	$(BIN)/python -m bench.round
+
+.PHONY: screenshots
+screenshots: install ## Take the pictures of docs/images (after `make demo`; needs chromium)
+	$(BIN)/python docs/make_screenshots.py
 
 .PHONY: docs
 docs: install ## Write the generated pages of docs/ anew

@@ -4,7 +4,7 @@ Every call is real: SNS, SQS, DynamoDB, S3 and Step Functions of the emulator, H
 Celery on Redis. The clients send their base version back plus a constant. Written to
 ``build/bench/round.json``; the phases are read from the times in the rows.
 
-``python bench/round.py [ministack|localstack ...] [--rounds N] [--clients N]``
+``python -m bench.round [ministack|localstack ...] [--rounds N] [--clients N]``
 """
 
 import argparse
@@ -20,16 +20,17 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import machine
 import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import rondo
+from bench import machine
 from rondo.trainer import RoundTask, Weights
 from rondo_core.aws import connect
-from rondo_core.rows import RoundRow, UpdateRow, from_item, round_prefix, run_pk
+from rondo_core.keys import round_prefix, run_pk
+from rondo_core.rows import RoundRow, UpdateRow, from_item
 from rondo_core.run_store import Item
 from rondo_local.emulators import AwsName
 from rondo_local.environments import checkout

@@ -1,6 +1,5 @@
 """The ``rondo-local`` command: start everything on this machine, or run the demo on it."""
 
-import os
 import shutil
 import sys
 import time
@@ -149,8 +148,9 @@ def _stay(stack: Stack, console: Console) -> None:
 
 
 def _install_seconds() -> float | None:
-    text = os.environ.get("RONDO_INSTALL_SECONDS", "")
-    return float(text) if text else None
+    """Return what `make install` noted, if this was installed so."""
+    note = checkout() / "build" / "install-seconds"
+    return float(note.read_text()) if note.exists() else None
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ INK = "#1f4e79"
 ACCENT = "#d9822b"
 PALE = "#9fb3c8"
 SHOWN = 10
+SHOWN_WRONG = 3
+"""Mistakes are shown on purpose, but not as if they were half of all answers."""
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +92,7 @@ def _page(report: Report, served: Served, text: str) -> str:
         ("Accuracy by round", _picture(_curve(report), "Accuracy of each version by round")),
         ("Together or alone", _picture(_bars(accuracy), "Accuracy alone, pooled and federated")),
         ("What is taken for what", _picture(_confusion(served), "Confusion matrix")),
-        ("A few pictures and what was read", _picture(_digits(served), "Digits and guesses")),
+        ("A few pictures and what was read (mistakes in red, shown on purpose)", _picture(_digits(served), "Digits and guesses")),
         ("All numbers", f"<pre>{html.escape(text)}</pre>"),
     ]
     body = "\n".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
@@ -148,7 +150,7 @@ def _confusion(served: Served) -> Figure:
 
 
 def _digits(served: Served) -> Figure:
-    wrong = np.flatnonzero(served.truth != served.guesses)[: SHOWN // 2]
+    wrong = np.flatnonzero(served.truth != served.guesses)[:SHOWN_WRONG]
     right = np.flatnonzero(served.truth == served.guesses)
     step = max(1, len(right) // (SHOWN - len(wrong)))
     shown = [*right[::step][: SHOWN - len(wrong)], *wrong]
