@@ -92,7 +92,10 @@ def _page(report: Report, served: Served, text: str) -> str:
         ("Accuracy by round", _picture(_curve(report), "Accuracy of each version by round")),
         ("Together or alone", _picture(_bars(accuracy), "Accuracy alone, pooled and federated")),
         ("What is taken for what", _picture(_confusion(served), "Confusion matrix")),
-        ("A few pictures and what was read (mistakes in red, shown on purpose)", _picture(_digits(served), "Digits and guesses")),
+        (
+            "A few pictures and what was read, some wrong ones among them",
+            _picture(_digits(served), "Digits and guesses"),
+        ),
         ("All numbers", f"<pre>{html.escape(text)}</pre>"),
     ]
     body = "\n".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
