@@ -12,6 +12,16 @@ from rondo_core.events import (
     VersionHeld,
     VersionPromoted,
 )
+from rondo_core.keys import (
+    client_key,
+    gate_key,
+    gate_of,
+    head_key,
+    round_key,
+    spec_row_key,
+    update_key,
+    version_key,
+)
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import ModelStore, holdout_key, manifest_key, weights_key
 from rondo_core.rows import (
@@ -21,16 +31,8 @@ from rondo_core.rows import (
     SpecRow,
     UpdateRow,
     VersionRow,
-    client_key,
     from_item,
-    gate_key,
-    gate_of,
-    head_key,
-    round_key,
-    spec_row_key,
     to_item,
-    update_key,
-    version_key,
 )
 from rondo_core.run_store import Absent, Equals, Key, OneOf, Put, RunStore, Update
 

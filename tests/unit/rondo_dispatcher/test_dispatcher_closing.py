@@ -7,13 +7,9 @@ from msgspec import structs
 
 from rondo_core.errors import NotFound, Unavailable
 from rondo_core.events import RoundAborted, RoundSealed, UpdateAccepted
+from rondo_core.keys import gate_key, gate_of, round_key
 from rondo_core.manifest import Manifest, ManifestEntry, decode_manifest, encode_manifest
 from rondo_core.model_store import manifest_key
-from rondo_core.rows import (
-    gate_key,
-    gate_of,
-    round_key,
-)
 from rondo_core.run_store import Update
 from rondo_dispatcher.domain.attempts import read_attempt
 from rondo_dispatcher.domain.closing import Seal, close, manifest_of

@@ -5,7 +5,7 @@ from msgspec import structs
 
 from rondo_core.errors import NotFound
 from rondo_core.events import RoundAborted, RoundRequested, RunFinished
-from rondo_core.rows import run_key
+from rondo_core.keys import run_key
 from rondo_core.run_store import Update
 from rondo_dispatcher.domain.ending import MAX_ATTEMPTS, Fail, Succeed, abort, answer, finish
 from tests.unit.rondo_dispatcher import stand_ins

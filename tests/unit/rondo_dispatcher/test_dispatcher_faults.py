@@ -6,9 +6,9 @@ import pytest
 
 from rondo_core.errors import Unavailable
 from rondo_core.events import RoundAborted, RoundOpened, RoundSealed, RunFinished
+from rondo_core.keys import round_key
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key
-from rondo_core.rows import round_key
 from rondo_core.run_store import Key
 from rondo_dispatcher.handlers.sweeping import Sweep
 from rondo_dispatcher.handlers.table import handler_table

@@ -25,6 +25,14 @@ class Dispatchers(Everybody):
     def every_promise_is_kept(self) -> None:
         check_promises(self)
 
+    def state_machine_gives_up_waiting_for_what_was_dead_lettered(self) -> None:
+        """A request that met faults five times in a row is left to the net: its own timeout."""
+        if self.world.workflow.status(RUN) is None:
+            return
+        token = self.world.workflow.token(RUN)
+        if any(f'"{token}"' in body for body, _ in self.world.bus.dead_letters("dispatcher")):
+            self.world.workflow.time_out(RUN)
+
     def teardown(self) -> None:
         """P9: when faults stop, the run ends, and nothing of it is left to do."""
         for actor in self.actors:
@@ -32,6 +40,7 @@ class Dispatchers(Everybody):
                 actor.step("crash before")
         world = self.world
         for _ in range(30):
+            self.state_machine_gives_up_waiting_for_what_was_dead_lettered()
             world.bus.source("dispatcher").redeliver()
             world.deliver()
             world.sweep()

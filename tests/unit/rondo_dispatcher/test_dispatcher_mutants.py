@@ -8,16 +8,8 @@ from msgspec import structs
 
 from rondo_core.errors import Conflict, Unavailable
 from rondo_core.events import RoundAborted, RoundOpened, RoundSealed
-from rondo_core.rows import (
-    HeadRow,
-    gate_key,
-    gate_of,
-    head_key,
-    round_key,
-    run_key,
-    to_item,
-    version_key,
-)
+from rondo_core.keys import gate_key, gate_of, head_key, round_key, run_key, version_key
+from rondo_core.rows import HeadRow, to_item
 from rondo_core.run_store import CommitConflict, Delete, Key, Put, Update
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, read_attempt
 from rondo_dispatcher.domain.closing import close, manifest_of, refer, seal, seal_and_refer

@@ -7,14 +7,8 @@ from msgspec import structs
 
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.events import RoundAborted, RoundOpened
-from rondo_core.rows import (
-    AssignRow,
-    RoundRow,
-    assign_key,
-    from_item,
-    run_key,
-    version_key,
-)
+from rondo_core.keys import assign_key, run_key, version_key
+from rondo_core.rows import AssignRow, RoundRow, from_item
 from rondo_core.run_store import Check, Put, Update
 from rondo_dispatcher.domain.clients import training_seed
 from rondo_dispatcher.domain.opening import Surroundings, begin

@@ -7,16 +7,9 @@ import pytest
 
 from rondo_core.errors import Invalid
 from rondo_core.events import RunFinished, RunProgress, RunRequested
+from rondo_core.keys import RUNS_PK, head_key, run_key, spec_row_key, version_key
 from rondo_core.model_store import holdout_key
-from rondo_core.rows import (
-    RUNS_PK,
-    VersionRow,
-    from_item,
-    head_key,
-    run_key,
-    spec_row_key,
-    version_key,
-)
+from rondo_core.rows import VersionRow, from_item
 from rondo_core.run_store import Update
 from rondo_core.testing import MemoryModelStore
 from rondo_dispatcher.domain.runs import choose_spec

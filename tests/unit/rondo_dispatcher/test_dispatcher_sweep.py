@@ -2,7 +2,8 @@
 
 from rondo_core.errors import Unavailable
 from rondo_core.events import RoundRequested
-from rondo_core.rows import RunRow, round_key, run_key, to_item
+from rondo_core.keys import round_key, run_key
+from rondo_core.rows import RunRow, to_item
 from rondo_core.run_store import Delete, Put, Update
 from rondo_dispatcher.handlers.sweeping import IDLE_SWEEPS, Sweep
 from tests.unit.rondo_dispatcher.world import RUN, START, World, request

@@ -1,7 +1,7 @@
 """A sealed round whose row says that it can never be combined."""
 
 from rondo_core.events import RoundAborted
-from rondo_core.rows import round_key
+from rondo_core.keys import round_key
 from rondo_core.run_store import Update
 from tests.unit.rondo_dispatcher.world import RUN, World
 

@@ -8,17 +8,9 @@ from rondo_core.clock import Clock
 from rondo_core.consumer import consume_once
 from rondo_core.errors import Unavailable
 from rondo_core.events import Event, RoundRequested, RunProgress, RunRequested
+from rondo_core.keys import gate_key, head_key, round_key, run_key
 from rondo_core.model_store import ModelStore
-from rondo_core.rows import (
-    HeadRow,
-    RoundRow,
-    RunRow,
-    from_item,
-    gate_key,
-    head_key,
-    round_key,
-    run_key,
-)
+from rondo_core.rows import HeadRow, RoundRow, RunRow, from_item
 from rondo_core.run_store import Change, Item, Key, RunStore
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import (
