@@ -20,19 +20,10 @@ from sklearn.datasets import load_digits
 import rondo
 from rondo.trainer import RoundTask, Weights
 from rondo_core.aws import AwsPorts, connect
+from rondo_core.keys import round_prefix, run_key, run_pk, version_key
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key, weights_key
-from rondo_core.rows import (
-    RoundRow,
-    RunRow,
-    UpdateRow,
-    VersionRow,
-    from_item,
-    round_prefix,
-    run_key,
-    run_pk,
-    version_key,
-)
+from rondo_core.rows import RoundRow, RunRow, UpdateRow, VersionRow, from_item
 from rondo_core.weights import decode, digest, encode, layout_of_file
 from rondo_core.wire import RunView
 from rondo_local.stack import Stack

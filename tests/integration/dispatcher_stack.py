@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from rondo_core.aws import AwsPorts, connect
 from rondo_core.events import EvaluationRequested, RunRequested, decode_event
-from rondo_core.rows import HeadRow, RoundRow, RunRow, from_item, head_key, round_key, run_key
+from rondo_core.keys import head_key, round_key, run_key
+from rondo_core.rows import HeadRow, RoundRow, RunRow, from_item
 from rondo_core.settings import AwsSettings
 from rondo_local.bootstrap import bootstrap
 from rondo_local.processes import Program, Supervisor

@@ -17,7 +17,8 @@ from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_va
 from rondo_core.clock import SystemClock
 from rondo_core.consumer import consume_once
 from rondo_core.events import EvaluationRequested, VersionPromoted, decode_event
-from rondo_core.rows import RunRow, from_item, run_key
+from rondo_core.keys import run_key
+from rondo_core.rows import RunRow, from_item
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import (
     MemoryBus,

@@ -16,8 +16,9 @@ from typing import Any
 import uvicorn
 
 from rondo_core.clock import SystemClock
+from rondo_core.keys import OPERATOR_KEY
 from rondo_core.model_store import UploadLink
-from rondo_core.rows import OPERATOR_KEY, OperatorRow, to_item
+from rondo_core.rows import OperatorRow, to_item
 from rondo_core.run_store import Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import (

@@ -14,7 +14,7 @@ import pytest
 from rondo_core.aws import AwsPorts, connect
 from rondo_core.errors import Unavailable
 from rondo_core.events import RunFinished, RunRequested, decode_event
-from rondo_core.rows import OPERATOR_KEY
+from rondo_core.keys import OPERATOR_KEY
 from rondo_core.run_store import Key, Put
 from rondo_core.settings import AwsSettings
 from rondo_core.topology import MAX_RECEIVES, QUEUES, QueueSpec

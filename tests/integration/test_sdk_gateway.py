@@ -15,9 +15,10 @@ import pytest
 
 import rondo
 from rondo.enrolment import connect
+from rondo_core.keys import version_key
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.model_store import weights_key
-from rondo_core.rows import VersionRow, from_item, version_key
+from rondo_core.rows import VersionRow, from_item
 from rondo_core.weights import decode, layout_of_file
 from tests.integration import sdk_client_program
 from tests.integration.sdk_stack import TOKEN, SdkStack, sdk_stack

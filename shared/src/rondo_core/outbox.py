@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from rondo_core.bus import Publish
 from rondo_core.events import Event, decode_event, encode_event
-from rondo_core.rows import OutboxRow, from_item, outbox_key, outbox_pk, to_item
+from rondo_core.keys import outbox_key, outbox_pk
+from rondo_core.rows import OutboxRow, from_item, to_item
 from rondo_core.run_store import MAX_CHANGES, Delete, Put, RunStore
 
 __all__ = ["outbox_put", "publish_now", "relay"]

@@ -1,25 +1,19 @@
-"""The rows of the table, their keys, and how a row becomes an item and back.
+"""The rows of the table, and how a row becomes an item and back; `rondo_core.keys` has their keys.
 
 Who may write which row, and in which step, is fixed in ``docs/architecture.md`` ("Rows and steps").
 """
 
-import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, TypeVar
 
 import msgspec
 
 from rondo_core.errors import Invalid
 from rondo_core.events import Scalar
-from rondo_core.run_store import Item, Key, Value
+from rondo_core.run_store import Item, Value
 
 __all__ = [
-    "CHAMPION",
-    "GATES",
-    "MODELS_PK",
-    "OPERATOR_KEY",
-    "RUNS_PK",
     "AliasRow",
     "AssignRow",
     "ClientRow",
@@ -38,35 +32,9 @@ __all__ = [
     "UpdateRow",
     "UpdateState",
     "VersionRow",
-    "alias_key",
-    "assign_key",
-    "client_key",
     "from_item",
-    "gate_key",
-    "gate_of",
-    "head_key",
-    "invite_key",
-    "model_pk",
-    "model_row_key",
-    "outbox_key",
-    "outbox_pk",
-    "round_key",
-    "round_prefix",
-    "run_key",
-    "run_pk",
-    "run_pointer_key",
-    "spec_row_key",
     "to_item",
-    "update_key",
-    "version_key",
 ]
-
-GATES = 16
-MODELS_PK = "MODELS"
-"""Partition that lists the models."""
-RUNS_PK = "RUNS"
-"""Partition that lists the runs, ascending by the time they were asked for."""
-CHAMPION = "champion"
 
 RunState = Literal["RUNNING", "PAUSED", "FINISHED", "FAILED", "CANCELLED"]
 RoundState = Literal["PENDING", "OPEN", "SEALED", "COMMITTED", "ABORTED"]
@@ -294,8 +262,6 @@ class OperatorRow(_Row, frozen=True, kw_only=True):
 
 Row = TypeVar("Row", bound=_Row)
 
-OPERATOR_KEY = Key("OPERATOR", "TOKEN")
-
 
 def to_item(row: _Row) -> Item:
     """Return the row's fields as an item; what is None or empty is left out, times are RFC 3339.
@@ -327,106 +293,3 @@ def from_item(item: Mapping[str, Value], kind: type[Row]) -> Row:
         raise Invalid(
             f"row {item.get('PK')!r} {item.get('SK')!r} is not a {kind.__name__}: {exc}"
         ) from exc
-
-
-def run_pk(run_id: str) -> str:
-    """Partition of everything of a run."""
-    return f"RUN#{run_id}"
-
-
-def model_pk(model: str) -> str:
-    """Partition of everything of a model."""
-    return f"MODEL#{model}"
-
-
-def outbox_pk(service: str) -> str:
-    """Partition of a service's unpublished events."""
-    return f"OUTBOX#{service}"
-
-
-def run_key(run_id: str) -> Key:
-    """Key of the run's META row."""
-    return Key(run_pk(run_id), "META")
-
-
-def head_key(run_id: str) -> Key:
-    """Key of the run's HEAD row."""
-    return Key(run_pk(run_id), "HEAD")
-
-
-def version_key(run_id: str, version: int) -> Key:
-    """Key of a version's row."""
-    return Key(run_pk(run_id), f"VERSION#{version:06d}")
-
-
-def round_prefix(round_: int, attempt: int) -> str:
-    """Sort key of an attempt's ROUND row, and prefix of all rows of the attempt."""
-    return f"ROUND#{round_:06d}#{attempt:02d}"
-
-
-def round_key(run_id: str, round_: int, attempt: int) -> Key:
-    """Key of an attempt's ROUND row."""
-    return Key(run_pk(run_id), round_prefix(round_, attempt))
-
-
-def gate_of(client_id: str) -> int:
-    """Return which of the ``GATES`` gates counts a client.
-
-    >>> 0 <= gate_of("hospital-a") < GATES
-    True
-    """
-    return int.from_bytes(hashlib.sha256(client_id.encode()).digest(), "big") % GATES
-
-
-def gate_key(run_id: str, round_: int, attempt: int, gate: int) -> Key:
-    """Key of a gate."""
-    return Key(run_pk(run_id), f"{round_prefix(round_, attempt)}#GATE#{gate:02d}")
-
-
-def assign_key(run_id: str, round_: int, attempt: int, client_id: str) -> Key:
-    """Key of an assignment."""
-    return Key(run_pk(run_id), f"{round_prefix(round_, attempt)}#ASSIGN#{client_id}")
-
-
-def update_key(run_id: str, round_: int, attempt: int, client_id: str) -> Key:
-    """Key of an update."""
-    return Key(run_pk(run_id), f"{round_prefix(round_, attempt)}#UPD#{client_id}")
-
-
-def spec_row_key(model: str, spec: str) -> Key:
-    """Key of a registered model spec."""
-    return Key(model_pk(model), f"SPEC#{spec}")
-
-
-def model_row_key(model: str) -> Key:
-    """Key of a model's entry in the list of models."""
-    return Key(MODELS_PK, model)
-
-
-def run_pointer_key(run_id: str, requested_at: datetime) -> Key:
-    """Key of a run's entry in the list of runs; ``requested_at`` is timezone-aware.
-
-    >>> run_pointer_key("run-1", datetime(2026, 1, 2, tzinfo=UTC)).sk
-    '2026-01-02T00:00:00.000000Z#run-1'
-    """
-    return Key(RUNS_PK, f"{requested_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}#{run_id}")
-
-
-def alias_key(model: str, label: str = CHAMPION) -> Key:
-    """Key of an alias."""
-    return Key(model_pk(model), f"ALIAS#{label}")
-
-
-def invite_key(model: str, code: str) -> Key:
-    """Key of an invite, by the code that was handed out."""
-    return Key(model_pk(model), f"INVITE#{hashlib.sha256(code.encode()).hexdigest()}")
-
-
-def client_key(model: str, client_id: str) -> Key:
-    """Key of an enrolled client."""
-    return Key(model_pk(model), f"CLIENT#{client_id}")
-
-
-def outbox_key(service: str, event_id: str) -> Key:
-    """Key of an event that a service still has to publish."""
-    return Key(outbox_pk(service), event_id)

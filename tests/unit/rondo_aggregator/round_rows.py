@@ -7,22 +7,11 @@ import numpy as np
 
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.errors import Unavailable
+from rondo_core.keys import GATES, gate_key, head_key, version_key
 from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.manifest import Manifest, ManifestEntry, encode_manifest
 from rondo_core.model_store import ModelStore, manifest_key, update_key, weights_key
-from rondo_core.rows import (
-    GATES,
-    GateRow,
-    HeadRow,
-    RoundRow,
-    UpdateRow,
-    VersionRow,
-    from_item,
-    gate_key,
-    head_key,
-    to_item,
-    version_key,
-)
+from rondo_core.rows import GateRow, HeadRow, RoundRow, UpdateRow, VersionRow, from_item, to_item
 from rondo_core.run_store import (
     Change,
     CommitConflict,

@@ -8,10 +8,10 @@ import pytest
 
 from rondo_core.errors import Unavailable
 from rondo_core.events import VersionCommitted
+from rondo_core.keys import head_key
 from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.manifest import Manifest
 from rondo_core.model_store import MIN_PART_BYTES, manifest_key, partial_key, weights_key
-from rondo_core.rows import head_key
 from rondo_core.run_store import Delete, Update
 from rondo_core.weights import decode
 from tests.unit.rondo_aggregator.aggregator_world import World, seal_three

@@ -13,7 +13,8 @@ from rondo_aggregator.domain.result import may_claim
 from rondo_aggregator.domain.shards import split
 from rondo_aggregator.domain.sightings import Sightings
 from rondo_aggregator.domain.verdicts import Accepted, accept_changes, in_commits
-from rondo_core.rows import RoundRow, UpdateRow, gate_of
+from rondo_core.keys import gate_of
+from rondo_core.rows import RoundRow, UpdateRow
 from rondo_core.run_store import MAX_CHANGES
 from rondo_core.testing import MemoryRunStore
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rondo_core.events import UpdateAccepted, VersionCommitted
+from rondo_core.keys import head_key, version_key
 from rondo_core.model_store import ObjectInfo, partial_key
-from rondo_core.rows import VersionRow, head_key, to_item, version_key
+from rondo_core.rows import VersionRow, to_item
 from rondo_core.run_store import Put, Update
 from rondo_core.weights import encode
 from tests.unit.rondo_aggregator.aggregator_world import World, seal_three

@@ -6,8 +6,8 @@ import pytest
 
 from rondo_aggregator.domain.attempt import SERVICE
 from rondo_core.events import VersionCommitted
+from rondo_core.keys import round_key
 from rondo_core.outbox import outbox_put
-from rondo_core.rows import round_key
 from rondo_core.run_store import Put, Update
 from tests.unit.rondo_aggregator.aggregator_world import Asked, World, seal_three
 from tests.unit.rondo_aggregator.round_rows import ATTEMPT, CLIENTS, abort

@@ -8,9 +8,27 @@ from hypothesis import strategies as st
 
 from rondo_core import rows
 from rondo_core.errors import Invalid
-from rondo_core.rows import (
+from rondo_core.keys import (
     GATES,
     OPERATOR_KEY,
+    alias_key,
+    assign_key,
+    client_key,
+    gate_key,
+    gate_of,
+    head_key,
+    invite_key,
+    model_row_key,
+    outbox_key,
+    round_key,
+    round_prefix,
+    run_key,
+    run_pointer_key,
+    spec_row_key,
+    update_key,
+    version_key,
+)
+from rondo_core.rows import (
     AliasRow,
     AssignRow,
     ClientRow,
@@ -26,24 +44,8 @@ from rondo_core.rows import (
     SpecRow,
     UpdateRow,
     VersionRow,
-    alias_key,
-    assign_key,
-    client_key,
     from_item,
-    gate_key,
-    gate_of,
-    head_key,
-    invite_key,
-    model_row_key,
-    outbox_key,
-    round_key,
-    round_prefix,
-    run_key,
-    run_pointer_key,
-    spec_row_key,
     to_item,
-    update_key,
-    version_key,
 )
 from rondo_core.run_store import Key, Put
 from rondo_core.testing import MemoryRunStore

@@ -12,25 +12,12 @@ from rondo_core.events import EvaluationRequested, Event, RunProgress, VersionHe
 from rondo_core.exports import ONNX_FILE, export_file_key, export_index_key, parse_export_index
 from rondo_core.holdout import encode_holdout
 from rondo_core.initial_weights import layout_of_spec
+from rondo_core.keys import alias_key, head_key, outbox_pk, run_key, spec_row_key, version_key
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.model_store import holdout_key, spec_key, weights_key
 from rondo_core.outbox import relay
-from rondo_core.rows import (
-    AliasRow,
-    HeadRow,
-    RunRow,
-    SpecRow,
-    VersionRow,
-    alias_key,
-    from_item,
-    head_key,
-    outbox_pk,
-    run_key,
-    spec_row_key,
-    to_item,
-    version_key,
-)
+from rondo_core.rows import AliasRow, HeadRow, RunRow, SpecRow, VersionRow, from_item, to_item
 from rondo_core.run_store import Change, Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore

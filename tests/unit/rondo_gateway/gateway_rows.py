@@ -9,6 +9,19 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rondo_core.keys import (
+    assign_key,
+    client_key,
+    head_key,
+    invite_key,
+    model_row_key,
+    round_key,
+    run_key,
+    run_pointer_key,
+    spec_row_key,
+    update_key,
+    version_key,
+)
 from rondo_core.model_spec import parse_model_spec
 from rondo_core.rows import (
     AssignRow,
@@ -22,19 +35,8 @@ from rondo_core.rows import (
     SpecRow,
     UpdateRow,
     VersionRow,
-    assign_key,
-    client_key,
     from_item,
-    head_key,
-    invite_key,
-    model_row_key,
-    round_key,
-    run_key,
-    run_pointer_key,
-    spec_row_key,
     to_item,
-    update_key,
-    version_key,
 )
 from rondo_core.run_store import Key, Put, RunStore, Update
 from rondo_core.testing import ManualClock

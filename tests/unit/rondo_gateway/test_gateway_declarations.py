@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from rondo_core.rows import UpdateRow, round_key, update_key
+from rondo_core.keys import round_key, update_key
+from rondo_core.rows import UpdateRow
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import OTHER_SHA, RUN, SHA, SIZE, START, Client
 from tests.unit.rondo_gateway.gateway_world import World, declaration, declare, refused, update_url

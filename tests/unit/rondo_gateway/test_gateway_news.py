@@ -3,7 +3,7 @@ import asyncio
 import httpx
 import pytest
 
-from rondo_core.rows import round_key, run_key, version_key
+from rondo_core.keys import round_key, run_key, version_key
 from rondo_core.run_store import Delete
 from rondo_gateway.handlers import work
 from rondo_gateway.web import watcher

@@ -1,7 +1,8 @@
 import pytest
 
 from rondo_core.events import UpdateSubmitted
-from rondo_core.rows import UpdateRow, update_key
+from rondo_core.keys import update_key
+from rondo_core.rows import UpdateRow
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import OTHER_SHA, RUN, SHA, Client
 from tests.unit.rondo_gateway.gateway_world import World, declare, refused, update_url

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from rondo_core.events import RunRequested
-from rondo_core.rows import gate_key, round_key
+from rondo_core.keys import gate_key, round_key
 from rondo_core.run_store import Put
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import MODEL, RUN, START

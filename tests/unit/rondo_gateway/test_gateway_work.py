@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rondo_core.rows import round_key, version_key
+from rondo_core.keys import round_key, version_key
 from rondo_core.run_store import Delete
 from rondo_gateway.handlers import archive
 from tests.unit.rondo_gateway.gateway_http import Http

@@ -19,12 +19,13 @@ from rondo_core.exports import (
 )
 from rondo_core.holdout import encode_holdout
 from rondo_core.input_schema import CategoryColumn, ImageInput, NumberColumn, TableInput
+from rondo_core.keys import alias_key
 from rondo_core.layout import Float32Array
 from rondo_core.model_layers import Dense, Flatten
 from rondo_core.model_spec import ModelSpec, encode_model_spec
 from rondo_core.model_store import ModelStore, spec_key
 from rondo_core.output_schema import Classes, Number
-from rondo_core.rows import AliasRow, alias_key, to_item
+from rondo_core.rows import AliasRow, to_item
 from rondo_core.run_store import Put, RunStore
 
 PRICES = ModelSpec(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rondo_core import rows
+from rondo_core import keys
 from rondo_core.run_store import Key
 
 __all__ = ["SERVICE", "Attempt"]
@@ -26,21 +26,21 @@ class Attempt:
     @property
     def key(self) -> Key:
         """Key of the ROUND row."""
-        return rows.round_key(self.run_id, self.round, self.attempt)
+        return keys.round_key(self.run_id, self.round, self.attempt)
 
     @property
     def updates_prefix(self) -> str:
         """What the sort keys of all UPD rows start with."""
-        return rows.update_key(self.run_id, self.round, self.attempt, "").sk
+        return keys.update_key(self.run_id, self.round, self.attempt, "").sk
 
     def update_key(self, client_id: str) -> Key:
         """Key of a client's UPD row."""
-        return rows.update_key(self.run_id, self.round, self.attempt, client_id)
+        return keys.update_key(self.run_id, self.round, self.attempt, client_id)
 
     def gate_key(self, client_id: str) -> Key:
         """Key of the gate that counts a client."""
-        gate = rows.gate_of(client_id)
-        return rows.gate_key(self.run_id, self.round, self.attempt, gate)
+        gate = keys.gate_of(client_id)
+        return keys.gate_key(self.run_id, self.round, self.attempt, gate)
 
     def event_id(self, kind: str, client_id: str | None = None) -> str:
         """Name an event of this attempt: the same fact always has the same name."""

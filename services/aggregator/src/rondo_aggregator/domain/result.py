@@ -8,8 +8,9 @@ from msgspec import structs
 
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.events import VersionCommitted
+from rondo_core.keys import head_key, version_key
 from rondo_core.manifest import Manifest
-from rondo_core.rows import RoundRow, VersionRow, head_key, to_item, version_key
+from rondo_core.rows import RoundRow, VersionRow, to_item
 from rondo_core.run_store import Absent, Change, Equals, Lacks, Put, Update
 
 __all__ = [

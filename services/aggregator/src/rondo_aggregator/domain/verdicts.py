@@ -8,8 +8,9 @@ from datetime import datetime
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.errors import UpdateInvalid
 from rondo_core.events import UpdateAccepted, UpdateRejected
+from rondo_core.keys import GATES
 from rondo_core.layout import Layout
-from rondo_core.rows import GATES, RoundRow, UpdateRow
+from rondo_core.rows import RoundRow, UpdateRow
 from rondo_core.run_store import MAX_CHANGES, Change, Equals, OneOf, Update
 
 __all__ = [

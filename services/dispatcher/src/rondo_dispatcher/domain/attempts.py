@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from rondo_core.rows import GateRow, RoundRow, UpdateRow, from_item, round_key, round_prefix, run_pk
+from rondo_core.keys import round_key, round_prefix, run_pk
+from rondo_core.rows import GateRow, RoundRow, UpdateRow, from_item
 from rondo_core.run_store import Equals, Item, Key
 
 __all__ = ["TERMINAL", "Attempt", "AttemptId", "read_attempt", "unchanged"]

@@ -8,8 +8,9 @@ from msgspec import structs
 
 from rondo_core.errors import Unavailable
 from rondo_core.events import RoundSealed
+from rondo_core.keys import GATES, gate_key, gate_of
 from rondo_core.manifest import Manifest, ManifestEntry
-from rondo_core.rows import GATES, RoundRow, gate_key, gate_of
+from rondo_core.rows import RoundRow
 from rondo_core.run_store import Equals, Lacks, Update
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, unchanged
 from rondo_dispatcher.domain.plan import Abort, Plan, row_update

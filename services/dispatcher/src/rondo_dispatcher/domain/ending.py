@@ -13,7 +13,8 @@ from rondo_core.events import (
     VersionHeld,
     VersionPromoted,
 )
-from rondo_core.rows import GATES, RoundRow, RunRow, gate_key, run_key
+from rondo_core.keys import GATES, gate_key, run_key
+from rondo_core.rows import RoundRow, RunRow
 from rondo_core.run_store import Change, Equals, Update
 from rondo_dispatcher.domain.attempts import AttemptId, unchanged
 from rondo_dispatcher.domain.plan import Plan, row_update

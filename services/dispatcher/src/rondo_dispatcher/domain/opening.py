@@ -7,8 +7,8 @@ from msgspec import structs
 
 from rondo_core.errors import Invalid
 from rondo_core.events import RoundOpened, RoundRequested
+from rondo_core.keys import GATES, assign_key, gate_key, head_key, round_key, run_key
 from rondo_core.rows import (
-    GATES,
     AssignRow,
     ClientRow,
     GateRow,
@@ -16,11 +16,6 @@ from rondo_core.rows import (
     RoundState,
     RunRow,
     VersionRow,
-    assign_key,
-    gate_key,
-    head_key,
-    round_key,
-    run_key,
     to_item,
 )
 from rondo_core.run_store import MAX_CHANGES, Absent, Change, Check, Equals, OneOf, Put, Update

@@ -4,15 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from rondo_core.events import RoundRequested
-from rondo_core.rows import (
-    HeadRow,
-    RoundRow,
-    RunRow,
-    VersionRow,
-    head_key,
-    run_key,
-    version_key,
-)
+from rondo_core.keys import head_key, run_key, version_key
+from rondo_core.rows import HeadRow, RoundRow, RunRow, VersionRow
 from rondo_dispatcher.domain.asking import answer_at_once, attempt_id, join
 from rondo_dispatcher.domain.opening import begin, pending_row
 from rondo_dispatcher.handlers.advancing import give, surroundings

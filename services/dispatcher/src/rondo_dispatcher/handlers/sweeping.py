@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial
 
 from rondo_core.errors import RondoError
-from rondo_core.rows import RoundRow, RunRow, from_item, round_key, run_key
+from rondo_core.keys import round_key, run_key
+from rondo_core.rows import RoundRow, RunRow, from_item
 from rondo_core.run_store import Item
 from rondo_dispatcher.domain.attempts import AttemptId
 from rondo_dispatcher.domain.runs import first_progress

@@ -12,8 +12,9 @@ from rondo_core.exports import (
     export_file_key,
     export_index_key,
 )
+from rondo_core.keys import CHAMPION, alias_key
 from rondo_core.outbox import outbox_put, publish_now
-from rondo_core.rows import CHAMPION, AliasRow, alias_key, from_item
+from rondo_core.rows import AliasRow, from_item
 from rondo_core.run_store import CommitConflict
 from rondo_core.weights import digest
 from rondo_evaluator.domain.changes import SERVICE, hold, is_of, promote, promotion_of

@@ -3,7 +3,8 @@
 import hashlib
 from datetime import datetime, timedelta
 
-from rondo_core.rows import ClientRow, InviteRow, client_key, invite_key, to_item
+from rondo_core.keys import client_key, invite_key
+from rondo_core.rows import ClientRow, InviteRow, to_item
 from rondo_core.run_store import Absent, Change, Equals, Put, Update
 from rondo_core.wire import Enrolment, InvitesWanted
 from rondo_gateway.domain.refusals import Forbidden, Missing, Refused, Unfit

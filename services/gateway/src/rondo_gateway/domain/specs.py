@@ -6,9 +6,10 @@ from itertools import zip_longest
 import msgspec
 
 from rondo_core.initial_weights import layout_of_spec
+from rondo_core.keys import model_row_key, spec_row_key
 from rondo_core.layout import Layout
 from rondo_core.model_spec import ModelSpec
-from rondo_core.rows import ModelRow, SpecRow, model_row_key, spec_row_key, to_item
+from rondo_core.rows import ModelRow, SpecRow, to_item
 from rondo_core.run_store import Absent, Change, Put
 from rondo_core.wire import SpecRegistration
 from rondo_gateway.domain.refusals import Refused, Unfit

@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from rondo_core.keys import CHAMPION
 from rondo_core.rows import (
-    CHAMPION,
     AliasRow,
     ClientRow,
     RoundRow,

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rondo_core.errors import NotFound
-from rondo_core.rows import RunRow, VersionRow, from_item, run_key, version_key
+from rondo_core.keys import run_key, version_key
+from rondo_core.rows import RunRow, VersionRow, from_item
 from rondo_core.run_store import Key, RunStore
 
 __all__ = ["Archive"]

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from rondo_core.errors import Unavailable
-from rondo_core.rows import ClientRow, InviteRow, client_key, from_item, invite_key
+from rondo_core.keys import client_key, invite_key
+from rondo_core.rows import ClientRow, InviteRow, from_item
 from rondo_core.run_store import MAX_CHANGES, CommitConflict, RunStore
 from rondo_core.wire import Enrolled, Enrolment, Invites, InvitesWanted
 from rondo_gateway.domain.enrolment import (

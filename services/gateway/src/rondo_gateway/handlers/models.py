@@ -5,18 +5,11 @@ from datetime import datetime
 
 import msgspec
 
+from rondo_core.keys import MODELS_PK, model_pk, model_row_key, spec_row_key
 from rondo_core.layout import Layout
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.model_store import ModelStore, UploadLinks, holdout_key, spec_key, weights_key
-from rondo_core.rows import (
-    MODELS_PK,
-    ModelRow,
-    SpecRow,
-    from_item,
-    model_pk,
-    model_row_key,
-    spec_row_key,
-)
+from rondo_core.rows import ModelRow, SpecRow, from_item
 from rondo_core.run_store import CommitConflict, RunStore
 from rondo_core.wire import FileClaim, ModelView, SpecRegistered, SpecRegistration, Upload
 from rondo_gateway.domain.refusals import Missing

@@ -5,17 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from rondo_core.bus import Publish
-from rondo_core.rows import (
-    RUNS_PK,
-    HeadRow,
-    RunPointerRow,
-    RunRow,
-    from_item,
-    head_key,
-    round_prefix,
-    run_key,
-    run_pk,
-)
+from rondo_core.keys import RUNS_PK, head_key, round_prefix, run_key, run_pk
+from rondo_core.rows import HeadRow, RunPointerRow, RunRow, from_item
 from rondo_core.run_store import Item, RunStore
 from rondo_core.wire import RunStarted, RunView
 from rondo_gateway.domain.refusals import Missing

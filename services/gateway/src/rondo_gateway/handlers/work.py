@@ -4,17 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rondo_core.errors import Invalid, NotFound
+from rondo_core.keys import round_prefix, run_key, run_pk
 from rondo_core.model_store import UploadLinks, weights_key
-from rondo_core.rows import (
-    AssignRow,
-    RoundRow,
-    RunRow,
-    UpdateRow,
-    from_item,
-    round_prefix,
-    run_key,
-    run_pk,
-)
+from rondo_core.rows import AssignRow, RoundRow, RunRow, UpdateRow, from_item
 from rondo_core.run_store import Item, RunStore
 from rondo_core.wire import Assignment, BaseVersion
 from rondo_gateway.domain.attempts import AttemptId, attempt_of

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
 from rondo_core.errors import Unavailable
-from rondo_core.rows import OPERATOR_KEY
+from rondo_core.keys import OPERATOR_KEY
 from rondo_gateway.web.door import TheDoor
 
 __all__ = ["router"]

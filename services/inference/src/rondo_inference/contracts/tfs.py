@@ -6,7 +6,7 @@ Source: RESTful API (tensorflow.org/tfx/serving/api_rest) and http_rest_api_util
 from functools import partial
 
 from rondo_core.errors import NotFound
-from rondo_core.rows import CHAMPION
+from rondo_core.keys import CHAMPION
 from rondo_inference.contracts.messages import (
     Answer,
     PredictRoute,
