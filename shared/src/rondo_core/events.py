@@ -266,6 +266,8 @@ def decode_event(body: str | bytes) -> Event:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise EventInvalid(f"not a CloudEvents 1.0 message: {exc}") from exc
+    except RecursionError as exc:
+        raise EventInvalid("not a CloudEvents 1.0 message: nested too deeply") from exc
     struct = EVENT_TYPES.get(envelope.type)
     if struct is None:
         known = ", ".join(sorted(EVENT_TYPES))

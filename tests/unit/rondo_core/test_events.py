@@ -141,6 +141,7 @@ def test_field_that_an_older_release_did_not_send_has_its_default() -> None:
         ("[]", "CloudEvents"),
         ("null", "CloudEvents"),
         ('{"a": NaN}', "CloudEvents"),
+        ('{"data":' + '{"a":' * 100_000, "CloudEvents 1.0 message: nested too deeply"),
         (body(specversion="0.3"), "specversion"),
         (body(datacontenttype="application/xml"), "datacontenttype"),
         (body(id=None), "id"),

@@ -125,6 +125,7 @@ def test_duplicate_reaches_the_handler_twice(
     [
         ("{", "not a CloudEvents 1.0 message"),
         ('{"specversion":"1.0"}', "missing required field"),
+        ('{"data":' * 100_000, "nested too deeply"),
     ],
 )
 def test_poison_is_dead_lettered_and_the_rest_is_handled(
