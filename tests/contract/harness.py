@@ -4,6 +4,7 @@ import http.client
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ class Harness:
         put: HTTP PUT of a link; returns the status.
         fetch: HTTP GET of a URL; returns status and body.
         publish_body: puts any text on the topic, as a stranger could.
-        redeliver: lets deliveries that were not acknowledged come again now.
+        redeliver: lets deliveries that were not acknowledged come again after so many seconds.
         dead_letters: body and reason (or None) of each dead letter of a service.
         status: how the execution of a run stands.
         hasty_workflow: the same state machine, whose tasks time out after a second or two.
@@ -67,7 +68,7 @@ class Harness:
     publish: Publish
     publish_body: Callable[[str], object]
     source: Callable[[str], EventSource]
-    redeliver: Callable[[str, Sequence[Delivery]], None]
+    redeliver: Callable[[str, Sequence[Delivery], int], None]
     dead_letters: Callable[[str], list[tuple[str, str | None]]]
     workflow: Workflow
     hasty_workflow: Workflow
@@ -83,8 +84,8 @@ def memory_harness() -> Harness:
     links = MemoryUploadLinks(store, clock)
     workflow = MemoryWorkflow(bus, clock)
 
-    def redeliver(service: str, deliveries: Sequence[Delivery]) -> None:
-        bus.source(service).redeliver(deliveries)
+    def redeliver(service: str, deliveries: Sequence[Delivery], after_seconds: int) -> None:
+        bus.source(service).redeliver(deliveries, after_seconds=after_seconds)
 
     def dead_letters(service: str) -> list[tuple[str, str | None]]:
         return [(body, reason or None) for body, reason in bus.dead_letters(service)]
@@ -128,7 +129,7 @@ def aws_harness(aws: Aws, prefix: str) -> Harness:
             TopicArn=made.topic_arn, Message=body
         ),
         source=ports.event_source,
-        redeliver=lambda service, deliveries: _redeliver(ports, service, deliveries),
+        redeliver=partial(_redeliver, ports),
         dead_letters=lambda service: _dead_letters(ports, service),
         workflow=ports.workflow,
         hasty_workflow=StepFunctionsWorkflow(ports.client("stepfunctions"), hasty_arn),
@@ -189,12 +190,14 @@ def _make_hasty(ports: AwsPorts, topic_arn: str) -> str:
     return answer["stateMachineArn"]
 
 
-def _redeliver(ports: AwsPorts, service: str, deliveries: Sequence[Delivery]) -> None:
+def _redeliver(
+    ports: AwsPorts, service: str, deliveries: Sequence[Delivery], after_seconds: int
+) -> None:
     sqs = ports.client("sqs")
     url = sqs.get_queue_url(QueueName=ports.names.queue(service))["QueueUrl"]
     for delivery in deliveries:
         sqs.change_message_visibility(
-            QueueUrl=url, ReceiptHandle=delivery.receipt, VisibilityTimeout=0
+            QueueUrl=url, ReceiptHandle=delivery.receipt, VisibilityTimeout=after_seconds
         )
 
 

@@ -14,6 +14,7 @@ from rondo_core.events import RunFinished, RunProgress
 from rondo_core.model_store import MIN_PART_BYTES, AlreadyExists
 from rondo_core.run_store import Absent, CommitConflict, Delete, Equals, Key, Put, Update
 from rondo_core.settings import AwsSettings
+from rondo_core.topology import queue_of
 from tests.contract.scripted_aws import Answer, ScriptedAws, error, json_answer, scripted_aws
 
 KEY, OTHER = Key("RUN#a", "META"), Key("RUN#a", "HEAD")
@@ -48,6 +49,12 @@ def ports(aws_script: ScriptedAws) -> AwsPorts:
 def cancelled(*codes: str) -> Answer:
     reasons = [{"Code": code, "Message": f"{code} it is"} for code in codes]
     return error("TransactionCanceledException", CancellationReasons=reasons)
+
+
+def not_done(*codes: str) -> Answer:
+    """SQS's answer to a batch of which it did nothing, and why."""
+    entries = [{"Id": str(n), "Code": code, "SenderFault": True} for n, code in enumerate(codes)]
+    return json_answer({"Failed": entries, "Successful": []})
 
 
 def xml_error(code: str, status: int) -> Answer:
@@ -322,20 +329,57 @@ def test_event_that_sns_refuses_is_unavailable(aws_script: ScriptedAws, ports: A
 def test_message_that_sqs_does_not_remove_is_unavailable_unless_its_receipt_is_old(
     aws_script: ScriptedAws, ports: AwsPorts
 ) -> None:
-    def failed(code: str) -> Answer:
-        entry = {"Id": "0", "Code": code, "SenderFault": True}
-        return json_answer({"Failed": [entry], "Successful": []})
-
     aws_script.answers = [
         json_answer({"QueueUrl": aws_script.url}),
-        failed("ReceiptHandleIsInvalid"),
-        failed("InternalError"),
+        not_done("ReceiptHandleIsInvalid"),
+        not_done("InternalError"),
     ]
     source, delivery = ports.event_source("dispatcher"), Delivery("body", "receipt", 1)
 
     source.acknowledge([delivery])
     with pytest.raises(Unavailable, match="InternalError"):
         source.acknowledge([delivery])
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"]
+)
+def test_message_that_sqs_does_not_extend_is_unavailable_unless_its_receipt_is_old(
+    aws_script: ScriptedAws, ports: AwsPorts, code: str
+) -> None:
+    aws_script.answers = [
+        json_answer({"QueueUrl": aws_script.url}),
+        not_done(code),
+        not_done(code, "InternalError"),
+    ]
+    source = ports.event_source("dispatcher")
+    deliveries = [Delivery("body", f"receipt {number}", 1) for number in range(2)]
+
+    source.extend(deliveries)
+    with pytest.raises(Unavailable, match=r"extend in rondo-dispatcher: \['InternalError'\]"):
+        source.extend(deliveries)
+
+
+def test_messages_are_hidden_for_the_visibility_timeout_of_the_topology(
+    aws_script: ScriptedAws, ports: AwsPorts
+) -> None:
+    aws_script.answers = [json_answer({"QueueUrl": aws_script.url}), json_answer({})]
+    source, seconds = ports.event_source("evaluator"), queue_of("evaluator").visibility_seconds
+
+    source.receive(wait_seconds=0)
+    source.extend([Delivery("body", f"receipt {number}", 1) for number in range(11)])
+
+    _, received, ten, one = aws_script.requests
+    assert received["VisibilityTimeout"] == seconds
+    assert [len(extended["Entries"]) for extended in (ten, one)] == [10, 1]
+    assert one["Entries"] == [
+        {"Id": "0", "ReceiptHandle": "receipt 10", "VisibilityTimeout": seconds}
+    ]
+
+
+def test_service_without_a_queue_has_no_source(ports: AwsPorts) -> None:
+    with pytest.raises(KeyError, match="gateway"):
+        ports.event_source("gateway")
 
 
 def test_dead_letter_that_is_not_written_leaves_the_message(

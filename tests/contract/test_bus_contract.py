@@ -29,6 +29,7 @@ from tests.contract.harness import Harness, events_of, receive_all, settle
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA256 = "ab" * 32
+SOON_SECONDS = 2
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +135,7 @@ def test_message_that_is_not_acknowledged_comes_again(ports: Harness, name: str)
     source = ports.source("aggregator")
     first = receive_all(source, 1)
 
-    ports.redeliver("aggregator", first)
+    ports.redeliver("aggregator", first, 0)
 
     (again,) = receive_all(source, 1)
     assert (again.body, again.receives) == (first[0].body, 2)
@@ -161,7 +162,7 @@ def test_acknowledging_one_of_a_batch_leaves_the_others(ports: Harness, name: st
     done, *others = receive_all(source, 3)
 
     source.acknowledge([done])
-    ports.redeliver("aggregator", others)
+    ports.redeliver("aggregator", others, 0)
 
     bodies = Counter(delivery.body for delivery in receive_all(source, 2))
     assert bodies == Counter(delivery.body for delivery in others)
@@ -171,13 +172,58 @@ def test_old_receipt_is_not_an_error(ports: Harness, name: str) -> None:
     ports.publish(submitted(name))
     source = ports.source("aggregator")
     old = receive_all(source, 1)
-    ports.redeliver("aggregator", old)
+    ports.redeliver("aggregator", old, 0)
     new = receive_all(source, 1)
 
     source.acknowledge(old)
 
     source.acknowledge(new)
     assert not source.receive(wait_seconds=0)
+
+
+def test_extended_messages_stay_hidden_while_another_comes_again(ports: Harness, name: str) -> None:
+    ports.publish(*(submitted(name, number) for number in range(12)))
+    source = ports.source("aggregator")
+    left, *kept = receive_all(source, 12)
+    ports.redeliver("aggregator", [left, *kept], SOON_SECONDS)
+
+    source.extend(kept)
+
+    ports.clock.sleep(SOON_SECONDS + 0.5)
+    again = receive_all(source, 1)
+    assert [(one.body, one.receives) for one in again] == [(left.body, 2)]
+    assert not source.receive(wait_seconds=0)
+    source.acknowledge([*again, *kept])
+
+
+def test_extending_of_nothing_or_of_what_is_gone_does_nothing(ports: Harness, name: str) -> None:
+    ports.publish(submitted(name))
+    source = ports.source("aggregator")
+    gone = receive_all(source, 1)
+    source.acknowledge(gone)
+
+    source.extend([])
+    source.extend(gone)
+
+    assert not source.receive(wait_seconds=0)
+
+
+def test_extending_by_an_old_receipt_is_not_an_error(ports: Harness, name: str) -> None:
+    ports.publish(submitted(name))
+    source = ports.source("aggregator")
+    old = receive_all(source, 1)
+    ports.redeliver("aggregator", old, 0)
+    new = receive_all(source, 1)
+
+    source.extend(old)
+
+    source.acknowledge(new)
+    assert not source.receive(wait_seconds=0)
+
+
+@pytest.mark.parametrize("spec", QUEUES, ids=lambda spec: spec.service)
+def test_source_knows_its_visibility_timeout(ports: Harness, spec: QueueSpec) -> None:
+    assert ports.source(spec.service).visibility_seconds == spec.visibility_seconds
 
 
 @pytest.mark.parametrize("reason", ["unknown event type 'Nonsense'", "line\nbreak \x00 end"])
@@ -213,7 +259,7 @@ def test_message_received_too_often_becomes_a_dead_letter(ports: Harness, name: 
     for receives in range(1, MAX_RECEIVES + 1):
         deliveries = receive_all(source, 1)
         assert [delivery.receives for delivery in deliveries] == [receives]
-        ports.redeliver("aggregator", deliveries)
+        ports.redeliver("aggregator", deliveries, 0)
 
     assert not source.receive(wait_seconds=1)
 

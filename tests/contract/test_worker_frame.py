@@ -168,8 +168,15 @@ class _BrokenSource:
             raise Unavailable("queue")
         return self.source.receive(wait_seconds=wait_seconds)
 
+    @property
+    def visibility_seconds(self) -> float:
+        return self.source.visibility_seconds
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         self.source.acknowledge(deliveries)
+
+    def extend(self, deliveries: Sequence[Delivery]) -> None:
+        self.source.extend(deliveries)
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         self.source.dead_letter(delivery, reason=reason)

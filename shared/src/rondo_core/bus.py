@@ -45,6 +45,11 @@ class EventSource(Protocol):
     A message that is not acknowledged comes again after the visibility timeout.
     """
 
+    @property
+    def visibility_seconds(self) -> float:
+        """The visibility timeout: for how long ``receive`` and ``extend`` hide a message."""
+        ...
+
     def receive(self, *, wait_seconds: float) -> Sequence[Delivery]:
         """Return up to ten messages, or none after ``wait_seconds``.
 
@@ -62,6 +67,17 @@ class EventSource(Protocol):
 
         Raises:
             Unavailable: the queue did not answer; the messages may come again.
+        """
+        ...
+
+    def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Hide messages for ``visibility_seconds`` from now, in one call where possible.
+
+        Blocks. Not atomic: when it raises, some may be extended. Safe to call twice. An old receipt
+        is not an error; what it does to a message that came again meanwhile is not promised.
+
+        Raises:
+            Unavailable: the queue did not answer; the messages come again when they would have.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import Any
 from rondo_core.bus import Delivery, EventSource
 from rondo_core.errors import Conflict, EventInvalid, Invalid, NotFound, Unavailable
 from rondo_core.events import Event, decode_event
+from rondo_core.heartbeat import Hold
 from rondo_core.telemetry import Metrics
 
 __all__ = ["WAIT_SECONDS", "BatchHandler", "consume_once"]
@@ -33,20 +34,35 @@ def consume_once(
 
     A message is acknowledged when its handler returned. ``Invalid`` moves it to the dead letters
     with the reason; any other error leaves it in the queue, to come again after the visibility
-    timeout.
+    timeout. Until then it is hidden, and so are those whose turn has not come, however long the
+    handlers take.
     """
     deliveries = source.receive(wait_seconds=wait_seconds)
+    if deliveries:
+        with Hold(source, deliveries, metrics) as hold:
+            _handle_all(source, handlers, deliveries, hold, metrics)
+    return len(deliveries)
+
+
+def _handle_all(
+    source: EventSource,
+    handlers: Mapping[type[Event], BatchHandler],
+    deliveries: Sequence[Delivery],
+    hold: Hold,
+    metrics: Metrics,
+) -> None:
     batches: dict[type[Event], list[tuple[Delivery, Event]]] = defaultdict(list)
     for delivery in deliveries:
         try:
             event = _event_for(delivery, handlers)
         except EventInvalid as exc:
             _dead_letter(source, delivery, exc, metrics)
+            hold.release([delivery])
         else:
             batches[type(event)].append((delivery, event))
     for kind, batch in batches.items():
         _handle(source, handlers[kind], batch, metrics)
-    return len(deliveries)
+        hold.release([delivery for delivery, _ in batch])
 
 
 def _event_for(delivery: Delivery, handlers: Mapping[type[Event], BatchHandler]) -> Event:

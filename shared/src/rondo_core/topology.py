@@ -17,6 +17,7 @@ __all__ = [
     "Names",
     "QueueSpec",
     "filter_policy",
+    "queue_of",
     "state_machine_definition",
 ]
 
@@ -34,8 +35,8 @@ class QueueSpec:
     Attributes:
         service: whose queue it is.
         receives: the event types that its filter lets through.
-        visibility_seconds: longer than the longest handling of one received batch, retries
-            included.
+        visibility_seconds: how soon the messages of a process that died come again. Not how long
+            handling may take: a consumer extends what it is handling (``heartbeat``).
         takes_strays: whether it also gets what no service knows, so that its consumer dead-letters
             it with the reason; the topic alone would drop it without a word.
     """
@@ -62,8 +63,17 @@ QUEUES = (
         takes_strays=True,
     ),
     QueueSpec("aggregator", (events.UpdateSubmitted, events.RoundSealed), visibility_seconds=30),
-    QueueSpec("evaluator", (events.EvaluationRequested,), visibility_seconds=600),
+    QueueSpec("evaluator", (events.EvaluationRequested,), visibility_seconds=30),
 )
+
+
+def queue_of(service: str) -> QueueSpec:
+    """Return a service's queue.
+
+    Raises:
+        KeyError: the service has none.
+    """
+    return {spec.service: spec for spec in QUEUES}[service]
 
 
 @dataclass(frozen=True, slots=True)

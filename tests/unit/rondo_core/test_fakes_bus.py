@@ -7,7 +7,7 @@ import pytest
 
 from rondo_core.events import Event, UpdateSubmitted, VersionCommitted
 from rondo_core.testing import ManualClock, MemoryBus
-from rondo_core.topology import QUEUES
+from rondo_core.topology import QUEUES, queue_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,15 +37,43 @@ def test_message_comes_again_when_its_visibility_timeout_is_over() -> None:
     bus = MemoryBus(clock)
     bus.publish(submitted(0))
     source = bus.source("aggregator")
-    (visibility,) = [one.visibility_seconds for one in QUEUES if one.service == "aggregator"]
     source.receive(wait_seconds=0)
 
-    clock.advance(visibility - 1)
+    clock.advance(queue_of("aggregator").visibility_seconds - 1)
     assert source.receive(wait_seconds=0) == []
     clock.advance(1)
 
     (again,) = source.receive(wait_seconds=0)
     assert again.receives == 2
+
+
+def test_extended_message_comes_again_a_visibility_timeout_after_the_extension() -> None:
+    clock = ManualClock()
+    bus = MemoryBus(clock)
+    bus.publish(submitted(0))
+    source = bus.source("aggregator")
+    deliveries = source.receive(wait_seconds=0)
+    clock.advance(source.visibility_seconds - 1)
+
+    source.extend(deliveries)
+
+    clock.advance(source.visibility_seconds - 1)
+    assert source.receive(wait_seconds=0) == []
+    clock.advance(1)
+    assert len(source.receive(wait_seconds=0)) == 1
+
+
+def test_message_that_can_be_seen_again_is_not_hidden_by_its_old_receipt() -> None:
+    clock = ManualClock()
+    bus = MemoryBus(clock)
+    bus.publish(submitted(0))
+    source = bus.source("aggregator")
+    deliveries = source.receive(wait_seconds=0)
+    clock.advance(source.visibility_seconds)
+
+    source.extend(deliveries)
+
+    assert len(source.receive(wait_seconds=0)) == 1
 
 
 def test_without_a_clock_nothing_comes_again_by_itself_but_on_request() -> None:

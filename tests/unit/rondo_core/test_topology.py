@@ -4,7 +4,13 @@ from typing import Any
 import pytest
 
 from rondo_core.events import EVENT_TYPES
-from rondo_core.topology import QUEUES, Names, filter_policy, state_machine_definition
+from rondo_core.topology import (
+    QUEUES,
+    Names,
+    filter_policy,
+    queue_of,
+    state_machine_definition,
+)
 
 MACHINE: dict[str, Any] = json.loads(state_machine_definition())
 TASKS = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
@@ -31,6 +37,20 @@ def test_request_goes_to_exactly_one_service() -> None:
     requests = [name for name in heard if name.endswith("Requested")]
 
     assert sorted(requests) == ["EvaluationRequested", "RoundRequested", "RunRequested"]
+
+
+def test_what_a_dead_process_held_comes_again_within_half_a_minute() -> None:
+    assert {queue.service: queue.visibility_seconds for queue in QUEUES} == {
+        "dispatcher": 30,
+        "aggregator": 30,
+        "evaluator": 30,
+    }
+
+
+def test_queue_is_found_by_its_service() -> None:
+    assert [queue_of(queue.service) for queue in QUEUES] == list(QUEUES)
+    with pytest.raises(KeyError, match="gateway"):
+        queue_of("gateway")
 
 
 def test_filter_lets_through_what_the_queue_receives() -> None:

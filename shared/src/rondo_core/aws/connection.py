@@ -15,7 +15,7 @@ from rondo_core.aws.sns_publish import SnsPublish
 from rondo_core.aws.sqs_event_source import SqsEventSource
 from rondo_core.aws.step_functions_workflow import StepFunctionsWorkflow
 from rondo_core.settings import AwsSettings
-from rondo_core.topology import Names
+from rondo_core.topology import Names, queue_of
 
 __all__ = ["AwsPorts", "Session", "connect"]
 
@@ -79,10 +79,17 @@ class AwsPorts:
         return SnsPublish(self.client("sns"), self.arn("sns", self.names.topic), source=source)
 
     def event_source(self, service: str) -> SqsEventSource:
-        """Return a service's queue."""
-        names = self.names
-        queue, dead_letters = names.queue(service), names.dead_letters(service)
-        return SqsEventSource(self.client("sqs"), queue, dead_letters)
+        """Return a service's queue.
+
+        Raises:
+            KeyError: ``topology.QUEUES`` has no such service.
+        """
+        return SqsEventSource(
+            self.client("sqs"),
+            self.names.queue(service),
+            self.names.dead_letters(service),
+            visibility_seconds=queue_of(service).visibility_seconds,
+        )
 
     def client(self, service: str, endpoint_url: str | None = None) -> Any:  # noqa: ANN401 - boto3's
         """Return this process's client of an AWS service; the bootstrap needs them bare.

@@ -42,6 +42,11 @@ class MemoryEventSource:
         self._changed = threading.Condition()
         self.dead: list[tuple[str, str]] = []
 
+    @property
+    def visibility_seconds(self) -> int:
+        """See ``EventSource``."""
+        return self._spec.visibility_seconds
+
     def send(self, body: str) -> None:
         """Put a raw body into the queue, past the topic and its filter."""
         with self._changed:
@@ -61,26 +66,39 @@ class MemoryEventSource:
         with self._changed:
             self._messages = [one for one in self._messages if one.receipt not in receipts]
 
+    def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Hide messages for the visibility timeout again; an old receipt changes nothing."""
+        with self._changed:
+            now = self._clock.monotonic()
+            hidden = [one for one in self._sent(deliveries) if one.hidden_until > now]
+            self._hide(hidden, self._spec.visibility_seconds)
+
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         """Move a message to the dead letters."""
         with self._changed:
             self.dead.append((delivery.body, reason))
             self.acknowledge([delivery])
 
-    def redeliver(self, deliveries: Sequence[Delivery] | None = None) -> None:
-        """Let these deliveries, or all that are not acknowledged, come again at once."""
+    def redeliver(
+        self, deliveries: Sequence[Delivery] | None = None, *, after_seconds: float = 0.0
+    ) -> None:
+        """Let these deliveries, or all that are not acknowledged, come again that soon."""
         with self._changed:
-            receipts = {
-                one.receipt for one in (self._messages if deliveries is None else deliveries)
-            }
-            for message in self._messages:
-                if message.receipt in receipts:
-                    message.hidden_until = 0.0
+            messages = self._messages if deliveries is None else self._sent(deliveries)
+            self._hide(messages, after_seconds)
 
     def depth(self) -> int:
         """Return how many messages are not acknowledged yet, hidden ones included."""
         with self._changed:
             return len(self._messages)
+
+    def _sent(self, deliveries: Sequence[Delivery]) -> list[_Message]:
+        receipts = {delivery.receipt for delivery in deliveries}
+        return [one for one in self._messages if one.receipt in receipts]
+
+    def _hide(self, messages: Sequence[_Message], seconds: float) -> None:
+        for message in messages:
+            message.hidden_until = self._clock.monotonic() + seconds
 
     def _visible(self) -> list[_Message]:
         now = self._clock.monotonic()
@@ -97,7 +115,7 @@ class MemoryEventSource:
         self._deliveries += 1
         message.receives += 1
         message.receipt = f"{self._spec.service}-{self._deliveries}"
-        message.hidden_until = self._clock.monotonic() + self._spec.visibility_seconds
+        self._hide([message], self._spec.visibility_seconds)
         return Delivery(message.body, message.receipt, message.receives)
 
 
