@@ -1,21 +1,13 @@
-"""Wording: what msgspec found wrong in a document, the value found, and what would be allowed.
+"""Wording: what is wrong with a model spec, the value found, and what would be allowed."""
 
-msgspec names the path and the rule, but not always the value, and never the alternatives.
-"""
-
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from rondo_core.errors import SpecInvalid
+from rondo_core.faults import fault_in_json
 
 __all__ = ["spec_invalid"]
-
-_PLACE = re.compile(r"(?P<rule>.*) - at `(?P<path>\$.*)`\Z", re.DOTALL)
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
-_RULE_CHARACTERS = 200
-_SHOWN_CHARACTERS = 80
 
 
 def spec_invalid(
@@ -35,38 +27,14 @@ def spec_invalid(
         >>> print(spec_invalid(error, data, {"loss": ["mean_squared_error"]}))
         $.loss: Invalid enum value 'hinge'; allowed: mean_squared_error
     """
-    match = _PLACE.match(str(exc))
-    if match is None:
-        return SpecInvalid("$", str(exc))
-    steps = [name or int(index) for name, index in _STEP.findall(match["path"])]
-    rule = match["rule"][:_RULE_CHARACTERS]
-    choices = allowed.get(_field(steps))
-    if choices is not None and rule.startswith("Invalid"):
-        return SpecInvalid(match["path"], f"{rule}; allowed: {', '.join(choices)}")
-    found = _found(data, steps)
-    return SpecInvalid(match["path"], f"{rule}, found {found}" if found else rule)
+    fault = fault_in_json(exc, data)
+    choices = allowed.get(_field(fault.steps))
+    if choices is not None and fault.rule.startswith("Invalid"):
+        return SpecInvalid(fault.path, f"{fault.rule}; allowed: {', '.join(choices)}")
+    return SpecInvalid(fault.path, fault.sentence)
 
 
 def _field(steps: Sequence[str | int]) -> str:
     """Name the field that a path ends in; a tag is named with the field around it."""
     names = [step for step in steps if isinstance(step, str)]
     return ".".join(names[-2:] if names[-1:] == ["kind"] else names[-1:])
-
-
-def _found(data: bytes, steps: Sequence[str | int]) -> str:
-    """Show the value at a path, or nothing where there is none or it has parts."""
-    try:
-        value: object = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        return ""  # the document is worse than its first fault
-    for step in steps:
-        match value, step:
-            case dict(), str() if step in value:
-                value = value[step]
-            case list(), int() if step < len(value):
-                value = value[step]
-            case _:
-                return ""
-    if isinstance(value, dict | list):
-        return ""
-    return repr(value)[:_SHOWN_CHARACTERS]
