@@ -8,6 +8,7 @@ retyped or removed: unknown fields are skipped, unknown types refused.
 Source: CloudEvents 1.0.2, JSON event format (cloudevents.io).
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from rondo_core.errors import EventInvalid
+from rondo_core.faults import Fault, fault_in_json, read_fault
 
 __all__ = [
     "EVENT_TYPES",
@@ -204,7 +206,8 @@ Event = (
     | RunFinished
 )
 EVENT_TYPES: dict[str, type[Event]] = {event.__name__: event for event in get_args(Event)}
-_ENVELOPE_FIELDS = ("event_id", "run_id", "occurred_at")
+_ENVELOPE_PATHS = {"event_id": "$.id", "run_id": "$.subject", "occurred_at": "$.time"}
+"""Where the fields that are not data stand in the message."""
 
 
 class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,7 +240,7 @@ def encode_event(event: Event, *, source: str) -> str:
     True
     """
     data = msgspec.to_builtins(event)
-    identity = {name: data.pop(name) for name in _ENVELOPE_FIELDS}
+    identity = {name: data.pop(name) for name in _ENVELOPE_PATHS}
     envelope = {
         "specversion": SPEC_VERSION,
         "id": identity["event_id"],
@@ -264,7 +267,9 @@ def decode_event(body: str | bytes) -> Event:
     """
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except msgspec.MsgspecError as exc:
+        raise EventInvalid(f"not a CloudEvents 1.0 message: {fault_in_json(exc, body)}") from exc
+    except UnicodeDecodeError as exc:
         raise EventInvalid(f"not a CloudEvents 1.0 message: {exc}") from exc
     except RecursionError as exc:
         raise EventInvalid("not a CloudEvents 1.0 message: nested too deeply") from exc
@@ -281,5 +286,13 @@ def decode_event(body: str | bytes) -> Event:
     try:
         event: Event = msgspec.convert(fields, type=struct)
     except msgspec.ValidationError as exc:
-        raise EventInvalid(f"{envelope.type} {envelope.id!r}: {exc}") from exc
+        fault = _as_sent(read_fault(exc, fields))
+        raise EventInvalid(f"{envelope.type} {envelope.id!r}: {fault}") from exc
     return event
+
+
+def _as_sent(fault: Fault) -> Fault:
+    """Name the place as it is in the message, where the fields of an event are not side by side."""
+    field = fault.steps[0] if fault.steps else None
+    path = _ENVELOPE_PATHS.get(str(field), f"$.data{fault.path.removeprefix('$')}")
+    return replace(fault, path=path)

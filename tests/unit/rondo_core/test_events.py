@@ -145,25 +145,25 @@ def test_field_that_an_older_release_did_not_send_has_its_default() -> None:
         (body(specversion="0.3"), "specversion"),
         (body(datacontenttype="application/xml"), "datacontenttype"),
         (body(id=None), "id"),
-        (body(id=7), "id"),
-        (body(id=""), "event_id"),
-        (body(id="x" * 513), "event_id"),
+        (body(id=7), r"found 7 - at `\$.id`"),
+        (body(id=""), r"length >= 1, found '' - at `\$.id`"),
+        (body(id="x" * 513), r"\$.id`"),
         (body(source=""), "source"),
         (body(type="update_submitted"), "update_submitted.*UpdateSubmitted"),
         (body(type="_Base"), "unknown event type"),
-        (body(time="yesterday"), "occurred_at"),
-        (body(time="2026-01-02T03:04:05"), "occurred_at"),
-        (body(data=None), "required field"),
-        (body(data=[]), "data"),
-        (with_data(sha256="0A" * 32), r"\$.sha256"),
-        (with_data(sha256="0a" * 32 + "\n"), r"\$.sha256"),
-        (with_data(sha256="0a" * 31), r"\$.sha256"),
-        (with_data(round=0), r"\$.round"),
-        (with_data(round="2"), r"\$.round"),
-        (with_data(round=True), r"\$.round"),
-        (with_data(round=1.5), r"\$.round"),
-        (with_data(attempt=10**7), r"\$.attempt"),
-        (with_data(client_id=""), r"\$.client_id"),
+        (body(time="yesterday"), r"found 'yesterday' - at `\$.time`"),
+        (body(time="2026-01-02T03:04:05"), r"timezone.*\$.time`"),
+        (body(data=None), r"required field `round` - at `\$.data`"),
+        (body(data=[]), r"- at `\$.data`"),
+        (with_data(sha256="0A" * 32), r"\$.data.sha256`"),
+        (with_data(sha256="0a" * 32 + "\n"), r"\$.data.sha256`"),
+        (with_data(sha256="0a" * 31), r"\$.data.sha256`"),
+        (with_data(round=0), r">= 1, found 0 - at `\$.data.round`"),
+        (with_data(round="2"), r"\$.data.round`"),
+        (with_data(round=True), r"\$.data.round`"),
+        (with_data(round=1.5), r"\$.data.round`"),
+        (with_data(attempt=10**7), r"\$.data.attempt`"),
+        (with_data(client_id=""), r"\$.data.client_id`"),
     ],
 )
 def test_message_that_breaks_a_rule_is_refused_by_name(
@@ -177,7 +177,7 @@ def test_message_that_breaks_a_rule_is_refused_by_name(
     "name", ["", "-a", ".a", "a/b", "a#b", "a b", "é", "a\n", "../a", "a" * 65]
 )
 def test_name_that_is_not_safe_in_keys_and_urls_is_refused(name: str) -> None:
-    with pytest.raises(EventInvalid, match="run_id"):
+    with pytest.raises(EventInvalid, match=r"- at `\$.subject`"):
         decode_event(body(subject=name))
 
 
@@ -202,7 +202,7 @@ def test_name_that_is_safe_is_taken(name: str) -> None:
     ],
 )
 def test_run_request_out_of_bounds_is_refused(field: str, value: object) -> None:
-    with pytest.raises(EventInvalid, match=field):
+    with pytest.raises(EventInvalid, match=rf"^RunRequested 'e/1': .* - at `\$.data.{field}"):
         decode_event(body(type="RunRequested", data={"model": "m", field: value}))
 
 
@@ -230,6 +230,14 @@ def test_one_field_of_another_kind_is_refused_or_taken_whole(event: Event, data:
     except EventInvalid:
         return
     assert decode_event(encode_event(decoded, source="rondo/test")) == decoded
+
+
+def test_place_inside_a_part_of_the_data_is_named_as_the_sender_wrote_it() -> None:
+    state = {"run_id": "run-1", "rounds": 3, "round": 0, "attempt": 1}
+    message = body(type="RoundRequested", data={"state": state, "task_token": "token"})
+
+    with pytest.raises(EventInvalid, match=r"found 0 - at `\$.data.state.round`$"):
+        decode_event(message)
 
 
 def test_names_say_whether_it_is_a_request_or_a_fact() -> None:
