@@ -69,6 +69,30 @@ def test_a_registration_may_be_longer_and_is_limited_too(http: Http) -> None:
     refused(too_long, 413, "body-too-large")
 
 
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_an_empty_body_is_said_to_be_empty(http: Http, body: bytes) -> None:
+    response = http.post(ENROL, content=body)
+
+    assert refused(response, 400, "malformed-json")["message"] == "the body is empty; send JSON"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field", "value", "message"),
+    [
+        ("POST", "/v1/runs", "rounds", 0, "Expected `int` >= 1, found 0 - at `$.rounds`"),
+        ("POST", "/v1/models/m/invites", "uses", "2", "got `str`, found '2' - at `$.uses`"),
+    ],
+)
+def test_a_field_that_breaks_a_rule_is_told_with_its_value(
+    http: Http, method: str, path: str, field: str, value: object, message: str
+) -> None:
+    body = {"model": "m", field: value}
+
+    response = http.run(http.client.request(method, path, json=body, headers=OPERATOR))
+
+    assert message in refused(response, 422, "invalid-body")["message"]
+
+
 def test_a_stranger_is_refused_before_the_body_is_looked_at(http: Http) -> None:
     response = http.put(update_url(), content=b"x" * (MAX_BODY_BYTES + 1))
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from rondo_core.events import RunRequested
+from rondo_core.faults import read_fault
 from rondo_gateway.domain.refusals import Unfit
 
 __all__ = ["REQUESTED_FIELDS", "default_run_id", "run_requested"]
@@ -35,7 +36,7 @@ def run_requested(body: dict[str, Any], *, suffix: str, now: datetime) -> RunReq
         now: timezone-aware.
 
     Raises:
-        Unfit: ``invalid-body``; the text names the path.
+        Unfit: ``invalid-body``; the text names the path and the value found.
     """
     fields = {name: body[name] for name in REQUESTED_FIELDS if name in body}
     run_id = body.get("run_id") or default_run_id(str(body.get("model")), now=now, suffix=suffix)
@@ -43,7 +44,7 @@ def run_requested(body: dict[str, Any], *, suffix: str, now: datetime) -> RunReq
     try:
         event = msgspec.convert(fields, type=RunRequested)
     except msgspec.ValidationError as exc:
-        raise Unfit("invalid-body", str(exc)) from exc
+        raise Unfit("invalid-body", str(read_fault(exc, fields))) from exc
     if event.target < event.quorum:
         rule = f"target {event.target} is below quorum {event.quorum} - at `$.target`"
         raise Unfit("invalid-body", rule)

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import Request, Response
 
+from rondo_core.faults import fault_in_json
 from rondo_gateway.domain.refusals import Unfit
 from rondo_gateway.web.problems import BodyTooLarge, MalformedJson
 
@@ -36,14 +37,16 @@ async def read_body(request: Request, kind: type[Body], *, limit: int = MAX_BODY
 
     Raises:
         BodyTooLarge: longer than ``limit`` bytes; it is not read further.
-        MalformedJson: not JSON.
-        Unfit: ``invalid-body``; the text names the JSON path.
+        MalformedJson: empty, or not JSON.
+        Unfit: ``invalid-body``; the text names the JSON path and the value found.
     """
     data = await _read(request, limit)
+    if not data.strip():
+        raise MalformedJson("malformed-json", "the body is empty; send JSON")
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as exc:
-        raise Unfit("invalid-body", str(exc)) from exc
+        raise Unfit("invalid-body", str(fault_in_json(exc, data))) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise MalformedJson("malformed-json", str(exc)) from exc
     except RecursionError as exc:
