@@ -237,7 +237,7 @@ def test_sagemaker_types_in_and_out(
             b"",
             {},
             400,
-            "the body is not the JSON of a prediction: Input data was truncated",
+            'the body is empty; send JSON with "instances" or "inputs"',
         ),
         (
             b"rooms\n1\n",

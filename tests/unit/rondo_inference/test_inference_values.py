@@ -95,7 +95,8 @@ def test_the_one_signature_may_be_named(signature: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "the body is not the JSON of a prediction: Input data was truncated"),
+        (b"", 'the body is empty; send JSON with "instances" or "inputs"'),
+        (b" \n", 'the body is empty; send JSON with "instances" or "inputs"'),
         (b"{", "the body is not the JSON of a prediction: Input data was truncated"),
         (b"{}", 'the body must have either "instances" or "inputs", and not both'),
         (

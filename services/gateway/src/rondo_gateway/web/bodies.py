@@ -41,7 +41,7 @@ async def read_body(request: Request, kind: type[Body], *, limit: int = MAX_BODY
         Unfit: ``invalid-body``; the text names the JSON path and the value found.
     """
     data = await _read(request, limit)
-    if not data.strip():
+    if not data or data.isspace():
         raise MalformedJson("malformed-json", "the body is empty; send JSON")
     try:
         return msgspec.json.decode(data, type=kind)

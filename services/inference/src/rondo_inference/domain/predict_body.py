@@ -60,9 +60,11 @@ def decode_predict_body(body: bytes, spec: ModelSpec) -> Instances:
         spec: says what an instance holds: values by column name or in order, or a picture.
 
     Raises:
-        Invalid: not JSON, not one of these forms, or no instance at all.
+        Invalid: empty, not JSON, not one of these forms, or no instance at all.
         RowInvalid: names the row, its column, the value found and the rule.
     """
+    if not body or body.isspace():
+        raise Invalid('the body is empty; send JSON with "instances" or "inputs"')
     try:
         return _instances(_parts(body), spec)
     except RecursionError as exc:
