@@ -30,7 +30,7 @@ def validate_update(
 
     Raises:
         UpdateInvalid: with ``code`` wrong-size, wrong-digest, wrong-header (names the layer and
-            the rule) or not-finite (names the layer and the position).
+            the rule) or not-finite (names the layer, the position and the value).
     """
     with memoryview(data) as view:
         if len(view) != size:
@@ -44,7 +44,9 @@ def validate_update(
         column = first_not_finite(decode(view, layout))
         if column is not None:
             name, position = layout.locate(column)
-            raise UpdateInvalid("not-finite", f"{name} at {list(position)} is NaN or infinite")
+            value = decode(view, layout)[column]  # no array outlives the view of a mapped file
+            rule = f"{name} at {list(position)} is {value}, not a finite number"
+            raise UpdateInvalid("not-finite", rule)
 
 
 def _difference(view: memoryview, layout: Layout) -> str:

@@ -80,8 +80,8 @@ WRONG_FILES: dict[str, tuple[Forge, str, str]] = {
         "wrong-size",
         "an update of this model has",
     ),
-    "NaN": (with_value(2, np.nan), "not-finite", r"dense/kernel at \[1, 0\] is NaN or infinite"),
-    "infinity": (with_value(6, -np.inf), "not-finite", r"dense/bias at \[2\]"),
+    "NaN": (with_value(2, np.nan), "not-finite", r"dense/kernel at \[1, 0\] is nan, not a"),
+    "infinity": (with_value(6, -np.inf), "not-finite", r"dense/bias at \[2\] is -inf"),
     "a truncated file": (lambda data: data[:-1], "wrong-size", "an update of this model has"),
     "an oversized file": (lambda data: data + b"\0", "wrong-size", "an update of this model has"),
     "a header bomb": (

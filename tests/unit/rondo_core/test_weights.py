@@ -437,9 +437,9 @@ def test_a_header_that_breaks_the_format_is_refused_with_its_rule() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "where"),
     [
-        (5, np.nan, "hidden/kernel at [1, 2]"),
-        (6, np.inf, "hidden/bias at [0]"),
-        (9, -np.inf, "alpha/scale at []"),
+        (5, np.nan, "hidden/kernel at [1, 2] is nan"),
+        (6, np.inf, "hidden/bias at [0] is inf"),
+        (9, -np.inf, "alpha/scale at [] is -inf"),
     ],
 )
 def test_a_value_that_is_not_finite_is_refused_with_layer_and_position(
@@ -450,7 +450,7 @@ def test_a_value_that_is_not_finite_is_refused_with_layer_and_position(
 
     error = refusal(encode(LAYOUT, flat))
 
-    assert (error.code, error.rule) == ("not-finite", f"{where} is NaN or infinite")
+    assert (error.code, error.rule) == ("not-finite", f"{where}, not a finite number")
 
 
 @pytest.mark.parametrize(
