@@ -82,7 +82,8 @@ def test_a_run_is_trained_promoted_and_served(
     trained = sdk.run(
         sdk.python, "-I", owner.__file__, fleet.url("gateway"), TOKEN, str(tmp_path / "home")
     )
-    await_ready("inference", http_answers(f"{fleet.url('inference')}/ping"), supervisor, 10)
+    champion = f"{fleet.url('inference')}/v1/models/line/labels/champion"
+    await_ready("inference", http_answers(champion), supervisor, deadline_seconds=30)
     asked = sdk.run(
         sdk.script("rondo"),
         *("predict", "line", str(rows), "--json", "--url", fleet.url("inference")),
