@@ -29,9 +29,9 @@ import rondo
 from bench import machine
 from rondo.trainer import RoundTask, Weights
 from rondo_core.aws import connect
-from rondo_core.keys import round_prefix, run_pk
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key
 from rondo_core.rows import RoundRow, UpdateRow, from_item
-from rondo_core.run_store import Item
+from rondo_core.run_store import RunStore
 from rondo_local.emulators import AwsName
 from rondo_local.environments import checkout
 from rondo_local.stack import Plan, Stack, running
@@ -90,8 +90,8 @@ def measure(name: AwsName, *, clients: int, rounds: int) -> list[RoundTimes]:
         )
         with running(plan) as stack:
             run_id = _run(stack, Path(folder), clients=clients, rounds=rounds + WARM_UP_ROUNDS)
-            rows = connect(stack.settings).run_store.query(run_pk(run_id), "ROUND#")
-    return _times(rows, rounds + WARM_UP_ROUNDS)[WARM_UP_ROUNDS:]
+            store = connect(stack.settings).run_store
+            return _times(store, run_id, rounds + WARM_UP_ROUNDS)[WARM_UP_ROUNDS:]
 
 
 def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> str:
@@ -120,17 +120,13 @@ def _head(operator: rondo.Operator, run_id: str) -> int:
         return 0
 
 
-def _times(rows: list[Item], rounds: int) -> list[RoundTimes]:
+def _times(store: RunStore, run_id: str, rounds: int) -> list[RoundTimes]:
     times: list[RoundTimes] = []
     before: datetime | None = None
     for number in range(1, rounds + 1):
-        prefix = round_prefix(number, 1)
-        (row,) = [from_item(item, RoundRow) for item in rows if item["SK"] == prefix]
-        updates = [
-            from_item(item, UpdateRow)
-            for item in rows
-            if str(item["SK"]).startswith(f"{prefix}#UPD#")
-        ]
+        row = from_item(store.get(round_key(run_id, number, 1)) or {}, RoundRow)
+        items = store.query(attempt_pk(run_id, number, 1), UPDATE_PREFIX)
+        updates = [from_item(item, UpdateRow) for item in items]
         if not (row.opened_at and row.sealed_at and row.ended_at):
             raise SystemExit(f"round {number} is {row.state}: {row.reason}")
         times.append(

@@ -20,7 +20,14 @@ from sklearn.datasets import load_digits
 import rondo
 from rondo.trainer import RoundTask, Weights
 from rondo_core.aws import AwsPorts, connect
-from rondo_core.keys import round_prefix, run_key, run_pk, version_key
+from rondo_core.keys import (
+    ROUND_PREFIX,
+    UPDATE_PREFIX,
+    attempt_pk,
+    run_key,
+    run_pk,
+    version_key,
+)
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key, weights_key
 from rondo_core.rows import RoundRow, RunRow, UpdateRow, VersionRow, from_item
@@ -211,11 +218,12 @@ def check_every_round(stack: Stack, run_id: str) -> int:
 
 
 def _check_round(ports: AwsPorts, run_id: str, number: int) -> int:
-    rows = ports.run_store.query(run_pk(run_id), f"ROUND#{number:06d}")
-    attempts = [from_item(row, RoundRow) for row in rows if str(row["SK"]).count("#") == 2]
+    rows = ports.run_store.query(run_pk(run_id), f"{ROUND_PREFIX}{number:06d}")
+    attempts = [from_item(row, RoundRow) for row in rows]
     (committed,) = [attempt for attempt in attempts if attempt.state == "COMMITTED"]
-    prefix = f"{round_prefix(number, committed.attempt)}#UPD#"
-    updates = [from_item(row, UpdateRow) for row in rows if str(row["SK"]).startswith(prefix)]
+    where = attempt_pk(run_id, number, committed.attempt)
+    rows = ports.run_store.query(where, UPDATE_PREFIX)
+    updates = [from_item(row, UpdateRow) for row in rows]
     accepted = {update.client_id: update for update in updates if update.state == "ACCEPTED"}
     assert committed.manifest is not None
     manifest = decode_manifest(ports.model_store.get(manifest_key(committed.manifest)))

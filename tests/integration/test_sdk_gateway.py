@@ -15,7 +15,7 @@ import pytest
 
 import rondo
 from rondo.enrolment import connect
-from rondo_core.keys import version_key
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk, version_key
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.model_store import weights_key
 from rondo_core.rows import VersionRow, from_item
@@ -139,7 +139,7 @@ def test_a_killed_client_sends_the_same_bytes_when_it_is_started_again(
     assert log.read_text().split() == ["1", "2"]
     stored = [
         stack.objects.get(str(item["key"]))
-        for item in stack.store.query(f"RUN#{operator.runs()[0].run_id}", "ROUND#000001#01#UPD#")
+        for item in stack.store.query(attempt_pk(operator.runs()[0].run_id, 1, 1), UPDATE_PREFIX)
     ]
     assert stored == [on_disk]
 

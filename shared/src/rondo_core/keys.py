@@ -6,13 +6,19 @@ from datetime import UTC, datetime
 from rondo_core.run_store import Key
 
 __all__ = [
+    "ASSIGN_PREFIX",
     "CHAMPION",
     "GATES",
+    "GATE_PREFIX",
     "MODELS_PK",
     "OPERATOR_KEY",
+    "ROUND_PREFIX",
     "RUNS_PK",
+    "UPDATE_PREFIX",
+    "VERSION_PREFIX",
     "alias_key",
     "assign_key",
+    "attempt_pk",
     "client_key",
     "gate_key",
     "gate_of",
@@ -23,7 +29,6 @@ __all__ = [
     "outbox_key",
     "outbox_pk",
     "round_key",
-    "round_prefix",
     "run_key",
     "run_pk",
     "run_pointer_key",
@@ -38,11 +43,21 @@ MODELS_PK = "MODELS"
 RUNS_PK = "RUNS"
 """Partition that lists the runs, ascending by the time they were asked for."""
 CHAMPION = "champion"
+
+ROUND_PREFIX = "ROUND#"
+VERSION_PREFIX = "VERSION#"
+"""What the sort keys of a run's attempts and versions start with."""
+
+GATE_PREFIX = "GATE#"
+ASSIGN_PREFIX = "ASSIGN#"
+UPDATE_PREFIX = "UPD#"
+"""What the sort keys of an attempt's gates, assignments and updates start with."""
+
 OPERATOR_KEY = Key("OPERATOR", "TOKEN")
 
 
 def run_pk(run_id: str) -> str:
-    """Partition of everything of a run."""
+    """Partition of a run: how it stands, its attempts and its versions."""
     return f"RUN#{run_id}"
 
 
@@ -68,17 +83,21 @@ def head_key(run_id: str) -> Key:
 
 def version_key(run_id: str, version: int) -> Key:
     """Key of a version's row."""
-    return Key(run_pk(run_id), f"VERSION#{version:06d}")
-
-
-def round_prefix(round_: int, attempt: int) -> str:
-    """Sort key of an attempt's ROUND row, and prefix of all rows of the attempt."""
-    return f"ROUND#{round_:06d}#{attempt:02d}"
+    return Key(run_pk(run_id), f"{VERSION_PREFIX}{version:06d}")
 
 
 def round_key(run_id: str, round_: int, attempt: int) -> Key:
-    """Key of an attempt's ROUND row."""
-    return Key(run_pk(run_id), round_prefix(round_, attempt))
+    """Key of an attempt's ROUND row, which is beside those of the run's other attempts."""
+    return Key(run_pk(run_id), f"{ROUND_PREFIX}{round_:06d}#{attempt:02d}")
+
+
+def attempt_pk(run_id: str, round_: int, attempt: int) -> str:
+    """Partition of an attempt's gates, assignments and updates.
+
+    It is the attempt's alone, so that reading them costs the same in every round, and the writes of
+    a run's many clients do not all go to the partition of the run.
+    """
+    return "#".join(round_key(run_id, round_, attempt))
 
 
 def gate_of(client_id: str) -> int:
@@ -92,17 +111,17 @@ def gate_of(client_id: str) -> int:
 
 def gate_key(run_id: str, round_: int, attempt: int, gate: int) -> Key:
     """Key of a gate."""
-    return Key(run_pk(run_id), f"{round_prefix(round_, attempt)}#GATE#{gate:02d}")
+    return Key(attempt_pk(run_id, round_, attempt), f"{GATE_PREFIX}{gate:02d}")
 
 
 def assign_key(run_id: str, round_: int, attempt: int, client_id: str) -> Key:
     """Key of an assignment."""
-    return Key(run_pk(run_id), f"{round_prefix(round_, attempt)}#ASSIGN#{client_id}")
+    return Key(attempt_pk(run_id, round_, attempt), f"{ASSIGN_PREFIX}{client_id}")
 
 
 def update_key(run_id: str, round_: int, attempt: int, client_id: str) -> Key:
     """Key of an update."""
-    return Key(run_pk(run_id), f"{round_prefix(round_, attempt)}#UPD#{client_id}")
+    return Key(attempt_pk(run_id, round_, attempt), f"{UPDATE_PREFIX}{client_id}")
 
 
 def spec_row_key(model: str, spec: str) -> Key:

@@ -18,6 +18,7 @@ __all__ = [
     "AssignRow",
     "ClientRow",
     "GateRow",
+    "GateState",
     "HeadRow",
     "InviteRow",
     "ModelRow",
@@ -120,14 +121,14 @@ class RoundRow(_Row, frozen=True, kw_only=True):
 
 
 class GateRow(_Row, frozen=True, kw_only=True):
-    """``…#GATE#k``: counts accepted updates of the clients whose hash is k, while it is OPEN."""
+    """``RUN#id#ROUND#r#a / GATE#k``: while OPEN, counts accepted updates of clients with hash k."""
 
     state: GateState
     n: int = 0
 
 
 class AssignRow(_Row, frozen=True, kw_only=True):
-    """``…#ASSIGN#client``: what a chosen client is asked to do."""
+    """``RUN#id#ROUND#r#a / ASSIGN#client``: what a chosen client is asked to do."""
 
     client_id: str
     seed: int
@@ -135,7 +136,7 @@ class AssignRow(_Row, frozen=True, kw_only=True):
 
 
 class UpdateRow(_Row, frozen=True, kw_only=True):
-    """``…#UPD#client``: one client's update, from declaration to verdict."""
+    """``RUN#id#ROUND#r#a / UPD#client``: one client's update, from declaration to verdict."""
 
     client_id: str
     state: UpdateState

@@ -7,7 +7,7 @@ import numpy as np
 
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.errors import Unavailable
-from rondo_core.keys import GATES, gate_key, head_key, version_key
+from rondo_core.keys import GATE_PREFIX, GATES, gate_key, head_key, version_key
 from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.manifest import Manifest, ManifestEntry, encode_manifest
 from rondo_core.model_store import ModelStore, manifest_key, update_key, weights_key
@@ -223,12 +223,12 @@ class RoundRows(Generic[Store, Models]):
         return from_item(item, RoundRow)
 
     def updates(self) -> dict[str, UpdateRow]:
-        items = self.store.query("RUN#run-1", ATTEMPT.updates_prefix)
+        items = self.store.query(*ATTEMPT.updates)
         rows = [from_item(item, UpdateRow) for item in items]
         return {row.client_id: row for row in rows}
 
     def counted(self) -> int:
-        items = self.store.query("RUN#run-1", f"{ATTEMPT.key.sk}#GATE#")
+        items = self.store.query(ATTEMPT.updates[0], GATE_PREFIX)
         return sum(from_item(item, GateRow).n for item in items)
 
     @property

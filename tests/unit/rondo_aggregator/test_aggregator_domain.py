@@ -13,7 +13,7 @@ from rondo_aggregator.domain.result import may_claim
 from rondo_aggregator.domain.shards import split
 from rondo_aggregator.domain.sightings import Sightings
 from rondo_aggregator.domain.verdicts import Accepted, accept_changes, in_commits
-from rondo_core.keys import gate_of
+from rondo_core.keys import GATE_PREFIX, UPDATE_PREFIX, gate_of
 from rondo_core.rows import RoundRow, UpdateRow
 from rondo_core.run_store import MAX_CHANGES
 from rondo_core.testing import MemoryRunStore
@@ -107,7 +107,7 @@ def test_a_thousand_updates_are_parted_into_commits_that_the_table_takes() -> No
 
     assert max(len(changes) for changes in commits) <= MAX_CHANGES
     keys = [change.key for changes in commits for change in changes]
-    clients = [key for key in keys if "#UPD#" in key.sk]
+    clients = [key for key in keys if key.sk.startswith(UPDATE_PREFIX)]
     assert sorted(clients) == sorted(attempt.update_key(one.row.client_id) for one in accepted)
     assert all(len({change.key for change in changes}) == len(changes) for changes in commits)
 
@@ -117,7 +117,8 @@ def test_each_gate_counts_exactly_the_clients_that_hash_to_it() -> None:
 
     changes = accept_changes(attempt, [Accepted(update(name), "v1") for name in names])
 
-    counted = {change.key: change.add["n"] for change in changes if "#GATE#" in change.key.sk}  # type: ignore[union-attr]
+    gates = [change for change in changes if change.key.sk.startswith(GATE_PREFIX)]
+    counted = {gate.key: gate.add["n"] for gate in gates}  # type: ignore[union-attr]
     for name in names:
         expected = sum(gate_of(other) == gate_of(name) for other in names)
         assert counted[attempt.gate_key(name)] == expected
@@ -145,8 +146,8 @@ def test_an_attempts_keys_are_those_of_its_rows() -> None:
     attempt, store = Attempt("run-1", 12, 2), MemoryRunStore()
 
     assert attempt.key == ("RUN#run-1", "ROUND#000012#02")
-    assert attempt.update_key("ada").sk.startswith(attempt.updates_prefix)
-    assert attempt.updates_prefix == "ROUND#000012#02#UPD#"
+    assert attempt.update_key("ada") == ("RUN#run-1#ROUND#000012#02", "UPD#ada")
+    assert attempt.updates == ("RUN#run-1#ROUND#000012#02", "UPD#")
     assert store.get(attempt.key) is None
 
 

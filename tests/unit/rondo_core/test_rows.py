@@ -13,6 +13,7 @@ from rondo_core.keys import (
     OPERATOR_KEY,
     alias_key,
     assign_key,
+    attempt_pk,
     client_key,
     gate_key,
     gate_of,
@@ -21,7 +22,6 @@ from rondo_core.keys import (
     model_row_key,
     outbox_key,
     round_key,
-    round_prefix,
     run_key,
     run_pointer_key,
     spec_row_key,
@@ -187,9 +187,9 @@ def test_item_with_an_unknown_state_is_invalid() -> None:
         (head_key("r"), ("RUN#r", "HEAD")),
         (version_key("r", 12), ("RUN#r", "VERSION#000012")),
         (round_key("r", 3, 1), ("RUN#r", "ROUND#000003#01")),
-        (gate_key("r", 3, 1, 9), ("RUN#r", "ROUND#000003#01#GATE#09")),
-        (assign_key("r", 3, 1, "c"), ("RUN#r", "ROUND#000003#01#ASSIGN#c")),
-        (update_key("r", 3, 1, "c"), ("RUN#r", "ROUND#000003#01#UPD#c")),
+        (gate_key("r", 3, 1, 9), ("RUN#r#ROUND#000003#01", "GATE#09")),
+        (assign_key("r", 3, 1, "c"), ("RUN#r#ROUND#000003#01", "ASSIGN#c")),
+        (update_key("r", 3, 1, "c"), ("RUN#r#ROUND#000003#01", "UPD#c")),
         (spec_row_key("m", "f00"), ("MODEL#m", "SPEC#f00")),
         (alias_key("m"), ("MODEL#m", "ALIAS#champion")),
         (alias_key("m", "candidate"), ("MODEL#m", "ALIAS#candidate")),
@@ -221,13 +221,13 @@ def test_model_and_run_are_listed_under_keys_of_their_own() -> None:
 
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000), st.integers(1, 2), st.integers(1, 2))
-def test_rounds_sort_by_number_and_share_no_prefix(
+def test_rounds_sort_by_number_and_share_no_partition(
     one: int, two: int, attempt: int, other: int
 ) -> None:
-    first, second = round_prefix(one, attempt), round_prefix(two, other)
+    first, second = round_key("r", one, attempt), round_key("r", two, other)
 
     assert (first < second) == ((one, attempt) < (two, other))
-    assert second.startswith(first) == ((one, attempt) == (two, other))
+    assert (attempt_pk("r", one, attempt) == attempt_pk("r", two, other)) == (first == second)
 
 
 @given(st.text(max_size=64))

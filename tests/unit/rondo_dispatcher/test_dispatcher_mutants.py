@@ -41,7 +41,7 @@ def surroundings(world: World) -> Surroundings:
 
 def read(world: World) -> Attempt:
     """Return the attempt as a dispatcher reads it now."""
-    return read_attempt(world.row(), world.store.query(f"RUN#{RUN}", "ROUND#000001#01#"))
+    return read_attempt(world.row(), world.store.query(f"RUN#{RUN}#ROUND#000001#01"))
 
 
 def test_mutant_absent_at_t0_and_t1_in_one(world: World) -> None:
@@ -380,7 +380,7 @@ def test_mutant_the_manifest_s_count_together_with_the_strong_read(world: World)
     hints = world.accept("ann", "bob")
     world.clock.advance(100)
     query = world.store.query
-    hidden = {"ROUND#000001#01#UPD#bob"}
+    hidden = {"UPD#bob"}
 
     def stale(pk: str, prefix: str = "") -> list[object]:
         return [item for item in query(pk, prefix) if item["SK"] not in hidden]

@@ -127,7 +127,7 @@ def test_more_clients_than_target_are_chosen_by_run_and_round(world: World) -> N
     chosen = world.row().clients
 
     assert len(chosen) == 4
-    assigned = [item["client_id"] for item in world.store.query(f"RUN#{RUN}", "ROUND#000001#01#AS")]
+    assigned = [item["client_id"] for item in world.store.query(f"RUN#{RUN}#ROUND#000001#01", "AS")]
     assert assigned == list(chosen)
 
 
@@ -173,7 +173,7 @@ def test_more_assignments_than_fit_are_written_before_the_round_opens(world: Wor
     assert [len(first), len(second), len(opening)] == [100, 30, 20]
     assert all(isinstance(change, Put) for change in first + second)
     assert len(world.row().clients) == 130
-    assigned = [item["client_id"] for item in world.store.query(f"RUN#{RUN}", "ROUND#000001#01#AS")]
+    assigned = [item["client_id"] for item in world.store.query(f"RUN#{RUN}#ROUND#000001#01", "AS")]
     assert tuple(assigned) == world.row().clients
 
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from rondo_core.errors import Conflict
 from rondo_core.events import EvaluationRequested, Event, decode_event
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk
 from rondo_core.rows import RoundRow, UpdateRow, from_item
 from rondo_core.testing import MemoryWorkflow
 from tests.unit.rondo_dispatcher import stand_ins
@@ -42,5 +43,5 @@ def _judge_and_combine(world: World, row: RoundRow) -> list[Event]:
 
 
 def updates(world: World, of: Attempt) -> list[UpdateRow]:
-    prefix = f"ROUND#{of[1]:06d}#{of[2]:02d}#UPD#"
-    return [from_item(item, UpdateRow) for item in world.store.query(f"RUN#{of[0]}", prefix)]
+    items = world.store.query(attempt_pk(*of), UPDATE_PREFIX)
+    return [from_item(item, UpdateRow) for item in items]

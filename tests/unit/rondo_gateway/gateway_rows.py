@@ -10,8 +10,10 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rondo_core.keys import (
+    GATES,
     assign_key,
     client_key,
+    gate_key,
     head_key,
     invite_key,
     model_row_key,
@@ -26,6 +28,8 @@ from rondo_core.model_spec import parse_model_spec
 from rondo_core.rows import (
     AssignRow,
     ClientRow,
+    GateRow,
+    GateState,
     HeadRow,
     InviteRow,
     RoundRow,
@@ -218,6 +222,8 @@ class Others(Rows):
             assign = AssignRow(client_id=name, seed=7 + position, training={"epochs": 2})
             self.put(assign_key(run_id, number, attempt, name), assign)
         self.put(round_key(run_id, number, attempt), row)
+        if state != "PENDING":
+            self._gates("OPEN" if state == "OPEN" else "SEALED", run_id, number, attempt)
 
     def update(self, client: Client, **changes: Any) -> None:
         """Write an update of round 1, as it stands after others have seen it."""
@@ -235,3 +241,8 @@ class Others(Rows):
 
     def sealed(self, state: RoundState = "SEALED") -> None:
         self.change(round_key(RUN, 1, 1), state=state)
+        self._gates("SEALED", RUN, 1, 1)
+
+    def _gates(self, state: GateState, run_id: str, number: int, attempt: int) -> None:
+        for gate in range(GATES):
+            self.put(gate_key(run_id, number, attempt, gate), GateRow(state=state))

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from rondo_core.keys import round_key, update_key
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key, update_key
 from rondo_core.rows import UpdateRow
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import OTHER_SHA, RUN, SHA, SIZE, START, Client
@@ -75,7 +75,7 @@ def test_the_same_declaration_again_gets_the_same_link(
     again = declare(http, client)
 
     assert again == first
-    assert len(world.store.query(f"RUN#{RUN}", "ROUND#000001#01#UPD#")) == 1
+    assert len(world.store.query(attempt_pk(RUN, 1, 1), UPDATE_PREFIX)) == 1
 
 
 def test_another_declaration_replaces_one_that_was_not_reported(

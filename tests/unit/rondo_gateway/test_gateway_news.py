@@ -142,7 +142,7 @@ def test_ten_who_wait_cost_as_much_as_one(world: World, http: Http, client: Clie
 
     assert [one.json()["assignment"]["seed"] for one in responses] == list(range(7, 17))
     loads = [what for what in world.store.reads if "ROUND#" in what]
-    assert loads == [f"RUN#{RUN}/ROUND#000001#01*"]
+    assert loads == [f"RUN#{RUN}#ROUND#000001#01/*"]
 
 
 def test_nobody_waiting_means_no_look_at_the_table(

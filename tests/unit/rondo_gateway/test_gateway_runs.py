@@ -226,4 +226,19 @@ def test_whoever_watches_a_run_reads_only_the_rounds_that_still_change(
     response = http.get(f"{RUNS}/{RUN}", params={"since_round": "2"}, headers=OPERATOR)
 
     assert [one["round"] for one in response.json()["attempts"]] == [2]
-    assert [what for what in world.store.reads if "ROUND" in what] == ["RUN#run-1/ROUND#000002#*"]
+    assert [what for what in world.store.reads if "ROUND" in what] == [
+        "RUN#run-1#ROUND#000002#01/UPD#*"
+    ]
+
+
+def test_what_an_attempt_that_is_over_holds_is_read_once(world: World, http: Http) -> None:
+    north, south = started(world)
+    world.round(north, south, state="ABORTED", active=False)
+    world.store.reads.clear()
+
+    first, second = (http.get(f"{RUNS}/{RUN}", headers=OPERATOR).json() for _ in range(2))
+
+    assert first == second
+    assert first["attempts"][0]["updates"] == {"ACCEPTED": 1, "REJECTED": 1}
+    assert world.store.reads.count("RUN#run-1#ROUND#000001#01/UPD#*") == 1
+    assert world.store.reads.count("RUN#run-1#ROUND#000002#01/UPD#*") == 2

@@ -29,9 +29,9 @@ class Attempt:
         return keys.round_key(self.run_id, self.round, self.attempt)
 
     @property
-    def updates_prefix(self) -> str:
-        """What the sort keys of all UPD rows start with."""
-        return keys.update_key(self.run_id, self.round, self.attempt, "").sk
+    def updates(self) -> tuple[str, str]:
+        """Partition of the attempt, and what the sort keys of its UPD rows start with."""
+        return keys.attempt_pk(self.run_id, self.round, self.attempt), keys.UPDATE_PREFIX
 
     def update_key(self, client_id: str) -> Key:
         """Key of a client's UPD row."""

@@ -53,7 +53,7 @@ def commit_version(
 
 def _measured(attempt: Attempt, source: Source, store: RunStore) -> dict[str, float]:
     """Combine what the clients of the manifest measured on the base version."""
-    items = store.query(attempt.key.pk, attempt.updates_prefix)
+    items = store.query(*attempt.updates)
     updates = {row.client_id: row for row in (from_item(item, UpdateRow) for item in items)}
     clients = [entry.client_id for entry in source.manifest.updates]
     return combine_metrics(updates[client].metrics for client in clients if client in updates)

@@ -16,7 +16,7 @@ from rondo_aggregator.domain.verdicts import (
     verdict_event,
 )
 from rondo_aggregator.handlers.ports import Objects
-from rondo_aggregator.handlers.reading import layout_of
+from rondo_aggregator.handlers.reading import layout_of, round_of
 from rondo_aggregator.handlers.verdicts import late, settle
 from rondo_core.bus import Publish
 from rondo_core.errors import NotFound, UpdateInvalid
@@ -49,9 +49,10 @@ def judge_updates(
     Raises:
         Unavailable: a store or the bus did not answer; the sweep asks again.
     """
-    round_, rows = _read(attempt, clients, store)
+    round_ = round_of(attempt, store)
     if round_ is None or round_.state == "PENDING":
         return "nothing"
+    rows = _updates_of(attempt, clients, store)
     known = [verdict for row in rows if (verdict := known_verdict(row)) is not None]
     with metrics.timed("rondo_validate_seconds"):
         found = _examine_all(round_, [row for row in rows if known_verdict(row) is None], objects)
@@ -65,16 +66,11 @@ def judge_updates(
     return "judged"
 
 
-def _read(
-    attempt: Attempt, clients: Collection[str], store: RunStore
-) -> tuple[RoundRow | None, list[UpdateRow]]:
-    """Read everything of the attempt in one query; the ROUND row's key is the prefix itself."""
-    items = {str(item["SK"]): item for item in store.query(*attempt.key)}
-    if attempt.key.sk not in items:
-        return None, []
+def _updates_of(attempt: Attempt, clients: Collection[str], store: RunStore) -> list[UpdateRow]:
+    """Read the updates of these clients, all in one query."""
+    items = {str(item["SK"]): item for item in store.query(*attempt.updates)}
     keys = (attempt.update_key(client).sk for client in sorted(clients))
-    updates = [from_item(items[key], UpdateRow) for key in keys if key in items]
-    return from_item(items[attempt.key.sk], RoundRow), updates
+    return [from_item(items[key], UpdateRow) for key in keys if key in items]
 
 
 def _examine_all(round_: RoundRow, rows: list[UpdateRow], objects: Objects) -> list[Verdict]:

@@ -60,7 +60,7 @@ class Sweeper:
 
     def _sweep_updates(self, attempt: Attempt, round_: RoundRow) -> None:
         """Ask for verdicts, first in batches, then one by one: no update holds up others."""
-        rows = _readable(self.store.query(attempt.key.pk, attempt.updates_prefix), UpdateRow)
+        rows = _readable(self.store.query(*attempt.updates), UpdateRow)
         batch: list[str] = []
         for row in rows:
             times = self._times_due(attempt, row, round_)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from rondo_core.keys import round_key, round_prefix, run_pk
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key
 from rondo_core.rows import GateRow, RoundRow, UpdateRow, from_item
 from rondo_core.run_store import Equals, Item, Key
 
@@ -33,12 +33,12 @@ class AttemptId(NamedTuple):
     @property
     def children(self) -> tuple[str, str]:
         """Partition, and what the sort keys start with, of the attempt's gates and updates."""
-        return run_pk(self.run_id), f"{round_prefix(self.round, self.attempt)}#"
+        return attempt_pk(*self), ""
 
     @property
     def updates(self) -> tuple[str, str]:
         """Partition, and what the sort keys start with, of the attempt's updates."""
-        return run_pk(self.run_id), f"{round_prefix(self.round, self.attempt)}#UPD#"
+        return attempt_pk(*self), UPDATE_PREFIX
 
     def event_id(self, kind: str) -> str:
         """Return the id of the attempt's one event of a kind."""
@@ -89,9 +89,9 @@ def read_attempt(row: RoundRow, items: Iterable[Item]) -> Attempt:
     updates: list[UpdateRow] = []
     for item in items:
         match str(item["SK"]).split("#"):
-            case [*_, "GATE", _]:
+            case ["GATE", _]:
                 gates.append(from_item(item, GateRow))
-            case [*_, "UPD", _]:
+            case ["UPD", _]:
                 updates.append(from_item(item, UpdateRow))
     return Attempt(row, tuple(sorted(updates, key=lambda one: one.client_id)), tuple(gates))
 

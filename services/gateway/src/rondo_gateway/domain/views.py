@@ -1,7 +1,8 @@
 """What operators are shown of models and runs, made from rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from rondo_core.keys import CHAMPION
 from rondo_core.rows import (
@@ -11,23 +12,37 @@ from rondo_core.rows import (
     RunRow,
     SpecRow,
     UpdateRow,
+    UpdateState,
     VersionRow,
     from_item,
 )
 from rondo_core.run_store import Item
 from rondo_core.wire import ModelView, RoundView, RunView, VersionView
 
-__all__ = ["model_view", "round_views", "run_view", "version_views"]
+__all__ = ["Tally", "by_kind", "model_view", "round_view", "run_view", "tally", "version_views"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What operators are shown of an attempt's updates.
+
+    Attributes:
+        counts: how many there are in each state.
+        rejections: client -> why its update does not count.
+    """
+
+    counts: Mapping[UpdateState, int]
+    rejections: Mapping[str, str]
 
 
 def model_view(model: str, items: Iterable[Item]) -> ModelView | None:
     """Make a model's view of all rows of its partition; None when it has no spec."""
-    by_kind = _by_kind(items)
-    specs = [from_item(item, SpecRow) for item in by_kind["SPEC"]]
+    rows = by_kind(items)
+    specs = [from_item(item, SpecRow) for item in rows["SPEC"]]
     if not specs:
         return None
-    clients = sorted(from_item(item, ClientRow).client_id for item in by_kind["CLIENT"])
-    aliases = [from_item(item, AliasRow) for item in by_kind["ALIAS"]]
+    clients = sorted(from_item(item, ClientRow).client_id for item in rows["CLIENT"])
+    aliases = [from_item(item, AliasRow) for item in rows["ALIAS"]]
     champion = next((alias for alias in aliases if alias.label == CHAMPION), None)
     view = ModelView(model=model, specs=[row.spec for row in _newest_first(specs)], clients=clients)
     if champion is None:
@@ -85,40 +100,33 @@ def version_views(items: Iterable[Item]) -> list[VersionView]:
     ]
 
 
-def round_views(items: Iterable[Item]) -> list[RoundView]:
-    """Make one view per attempt, in their order, of all rows under ``ROUND#``."""
-    rounds: list[tuple[str, RoundRow]] = []
-    updates: defaultdict[str, list[UpdateRow]] = defaultdict(list)
-    for item in items:
-        attempt, kind = _split(str(item["SK"]))
-        if kind == "":
-            rounds.append((attempt, from_item(item, RoundRow)))
-        elif kind == "UPD":
-            updates[attempt].append(from_item(item, UpdateRow))
-    return [_round_view(row, updates[attempt]) for attempt, row in rounds]
-
-
-def _round_view(row: RoundRow, updates: Sequence[UpdateRow]) -> RoundView:
+def tally(items: Iterable[Item]) -> Tally:
+    """Count an attempt's updates."""
+    updates = [from_item(item, UpdateRow) for item in items]
     rejected = (update for update in updates if update.state == "REJECTED")
+    return Tally(
+        counts=Counter(update.state for update in updates),
+        rejections={update.client_id: update.reason or update.code or "" for update in rejected},
+    )
+
+
+def round_view(row: RoundRow, updates: Tally) -> RoundView:
+    """Make an attempt's view."""
     return RoundView(
         round=row.round,
         attempt=row.attempt,
         state=row.state,
         reason=row.reason,
         clients=list(row.clients),
-        updates=dict(Counter(update.state for update in updates)),
-        rejections={update.client_id: update.reason or update.code or "" for update in rejected},
+        updates=dict(updates.counts),
+        rejections=dict(updates.rejections),
         opened_at=row.opened_at,
         sealed_at=row.sealed_at,
         ended_at=row.ended_at,
     )
 
 
-def _newest_first(specs: Sequence[SpecRow]) -> list[SpecRow]:
-    return sorted(specs, key=lambda row: (row.created_at, row.spec), reverse=True)
-
-
-def _by_kind(items: Iterable[Item]) -> defaultdict[str, list[Item]]:
+def by_kind(items: Iterable[Item]) -> defaultdict[str, list[Item]]:
     """Group rows by the first word of their sort key."""
     groups: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
@@ -126,11 +134,5 @@ def _by_kind(items: Iterable[Item]) -> defaultdict[str, list[Item]]:
     return groups
 
 
-def _split(sort_key: str) -> tuple[str, str]:
-    """Part ``ROUND#r#a[#KIND#…]`` into the attempt and the kind, which is empty for ROUND itself.
-
-    >>> _split("ROUND#000001#02#UPD#north-66687aad")
-    ('ROUND#000001#02', 'UPD')
-    """
-    name, round_, attempt, *rest = sort_key.split("#")
-    return f"{name}#{round_}#{attempt}", rest[0] if rest else ""
+def _newest_first(specs: Sequence[SpecRow]) -> list[SpecRow]:
+    return sorted(specs, key=lambda row: (row.created_at, row.spec), reverse=True)

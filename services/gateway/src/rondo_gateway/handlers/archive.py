@@ -1,22 +1,24 @@
-"""Rows that never change once they are there, read once per process."""
+"""What never changes once it is there, read once per process."""
 
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 from rondo_core.errors import NotFound
-from rondo_core.keys import run_key, version_key
-from rondo_core.rows import RunRow, VersionRow, from_item
-from rondo_core.run_store import Key, RunStore
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key, run_key, version_key
+from rondo_core.rows import RoundRow, RunRow, VersionRow, from_item
+from rondo_core.run_store import Item, Key, RunStore
+from rondo_gateway.domain.views import Tally, tally
 
 __all__ = ["Archive"]
 
-Kept = TypeVar("Kept", RunRow, VersionRow)
-CAPACITY = 1024
+Kept = TypeVar("Kept", RunRow, VersionRow, Tally)
+CAPACITY = 10_000
+"""Of each kind: the most rounds that a run may have."""
 
 
 class Archive:
-    """Remembers the newest rows that were asked for. Safe to use from several threads.
+    """Remembers the newest that was asked for. Safe to use from several threads.
 
     Args:
         store: where the rows are.
@@ -26,6 +28,7 @@ class Archive:
         self._store = store
         self._runs: dict[Key, RunRow] = {}
         self._versions: dict[Key, VersionRow] = {}
+        self._tallies: dict[Key, Tally] = {}
         self._lock = threading.Lock()
 
     def run(self, run_id: str) -> RunRow:
@@ -36,7 +39,7 @@ class Archive:
             Unavailable: the table did not answer.
         """
         key = run_key(run_id)
-        return self._kept(self._runs, key, lambda item: from_item(item, RunRow))
+        return self._kept(self._runs, key, lambda: from_item(self._read(key), RunRow))
 
     def version(self, run_id: str, version: int) -> VersionRow:
         """Return a version's row.
@@ -46,17 +49,36 @@ class Archive:
             Unavailable: the table did not answer.
         """
         key = version_key(run_id, version)
-        return self._kept(self._versions, key, lambda item: from_item(item, VersionRow))
+        return self._kept(self._versions, key, lambda: from_item(self._read(key), VersionRow))
 
-    def _kept(self, kept: dict[Key, Kept], key: Key, read: Callable[..., Kept]) -> Kept:
-        row = kept.get(key)
-        if row is None:
-            item = self._store.get(key)
-            if item is None:
-                raise NotFound(f"row {'/'.join(key)}")
-            row = read(item)
+    def tally(self, row: RoundRow) -> Tally:
+        """Count an attempt's updates; those of one that has left the index are all judged.
+
+        Args:
+            row: the attempt, which was read before.
+
+        Raises:
+            Unavailable: the table did not answer.
+        """
+        where = (row.run_id, row.round, row.attempt)
+
+        def count() -> Tally:
+            return tally(self._store.query(attempt_pk(*where), UPDATE_PREFIX))
+
+        return count() if row.active else self._kept(self._tallies, round_key(*where), count)
+
+    def _read(self, key: Key) -> Item:
+        item = self._store.get(key)
+        if item is None:
+            raise NotFound(f"row {'/'.join(key)}")
+        return item
+
+    def _kept(self, kept: dict[Key, Kept], key: Key, read: Callable[[], Kept]) -> Kept:
+        known = kept.get(key)
+        if known is None:
+            known = read()
             with self._lock:
                 while len(kept) >= CAPACITY:
                     kept.pop(next(iter(kept)))
-                kept[key] = row
-        return row
+                kept[key] = known
+        return known

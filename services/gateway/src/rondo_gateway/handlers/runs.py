@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from rondo_core.bus import Publish
-from rondo_core.keys import RUNS_PK, head_key, round_prefix, run_key, run_pk
-from rondo_core.rows import HeadRow, RunPointerRow, RunRow, from_item
-from rondo_core.run_store import Item, RunStore
+from rondo_core.keys import RUNS_PK, head_key, run_key, run_pk
+from rondo_core.rows import HeadRow, RoundRow, RunPointerRow, RunRow, from_item
+from rondo_core.run_store import RunStore
 from rondo_core.wire import RunStarted, RunView
 from rondo_gateway.domain.refusals import Missing
 from rondo_gateway.domain.runs import run_requested
-from rondo_gateway.domain.views import round_views, run_view, version_views
+from rondo_gateway.domain.views import by_kind, round_view, run_view, version_views
+from rondo_gateway.handlers.archive import Archive
 from rondo_gateway.handlers.models import check_model, check_spec
 
 __all__ = ["list_runs", "request_run", "show_run"]
@@ -55,42 +56,29 @@ def list_runs(*, limit: int, store: RunStore) -> list[RunView]:
     return [run_view(from_item(item, RunRow), head) for item, head in rows if item is not None]
 
 
-def show_run(run_id: str, *, since_round: int, store: RunStore) -> RunView:
+def show_run(run_id: str, *, since_round: int, store: RunStore, archive: Archive) -> RunView:
     """Show a run with its versions and its attempts from a round on.
+
+    One query, and one for each attempt that is not over or was never asked for.
 
     Raises:
         Missing: no such run.
         Unavailable: the table did not answer.
     """
-    item = store.get(run_key(run_id))
-    if item is None:
+    rows = by_kind(store.query(run_pk(run_id)))
+    if not rows["META"]:
         raise Missing("not-found", f"there is no run {run_id!r}")
-    head = _head(run_id, store=store)
+    attempts = [from_item(item, RoundRow) for item in rows["ROUND"]]
     return run_view(
-        from_item(item, RunRow),
-        head,
-        attempts=round_views(_round_rows(run_id, since_round, head, store=store)),
-        versions=version_views(store.query(run_pk(run_id), "VERSION#")),
+        from_item(rows["META"][0], RunRow),
+        from_item(rows["HEAD"][0], HeadRow).version if rows["HEAD"] else 0,
+        attempts=[
+            round_view(row, archive.tally(row)) for row in attempts if row.round >= since_round
+        ],
+        versions=version_views(rows["VERSION"]),
     )
 
 
 def _head(run_id: str, *, store: RunStore) -> int:
     item = store.get(head_key(run_id))
     return 0 if item is None else from_item(item, HeadRow).version
-
-
-def _round_rows(run_id: str, since_round: int, head: int, *, store: RunStore) -> list[Item]:
-    """Read the rows of all attempts; those of rounds before ``since_round`` are not touched."""
-    if since_round <= 1:
-        return store.query(run_pk(run_id), "ROUND#")
-    prefixes = (_all_attempts(round_) for round_ in range(since_round, head + 2))
-    return [item for prefix in prefixes for item in store.query(run_pk(run_id), prefix)]
-
-
-def _all_attempts(round_: int) -> str:
-    """Cut the attempt off a round's prefix.
-
-    >>> _all_attempts(12)
-    'ROUND#000012#'
-    """
-    return round_prefix(round_, 0).removesuffix("00")

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rondo_core.errors import Invalid, NotFound
-from rondo_core.keys import round_prefix, run_key, run_pk
+from rondo_core.keys import ASSIGN_PREFIX, GATE_PREFIX, UPDATE_PREFIX, attempt_pk, run_key
 from rondo_core.model_store import UploadLinks, weights_key
-from rondo_core.rows import AssignRow, RoundRow, RunRow, UpdateRow, from_item
+from rondo_core.rows import AssignRow, GateRow, RoundRow, RunRow, UpdateRow, from_item
 from rondo_core.run_store import Item, RunStore
 from rondo_core.wire import Assignment, BaseVersion
 from rondo_gateway.domain.attempts import AttemptId, attempt_of
@@ -25,9 +25,9 @@ def observe(
 ) -> Snapshot:
     """Look at what is waited for, however many wait: one index query, and one query per attempt.
 
-    The index may be behind, so it only says where to look: an attempt is handed out after a strong
-    read of its rows, which is done once. An index that still shows an attempt which is sealed
-    costs a client a refused declaration, nothing else.
+    The index may be behind: an attempt is handed out after a strong read of its gates, which is
+    done once. An index that still shows an attempt which is sealed costs a client a refused
+    declaration, nothing else.
 
     Raises:
         Unavailable: the table did not answer.
@@ -36,9 +36,11 @@ def observe(
     active_runs = frozenset(row.run_id for row in rounds)
     loaded: dict[AttemptId, dict[str, UpdateRow]] = {}
     attempts: dict[AttemptId, OpenAttempt] = {}
-    for where in [attempt_of(row) for row in rounds if row.state == "OPEN"]:
+    for round_ in [row for row in rounds if row.state == "OPEN"]:
+        where = attempt_of(round_)
         try:
-            known = before.attempts.get(where) or _load(where, loaded, store=store, archive=archive)
+            known = before.attempts.get(where)
+            known = known or _load(round_, loaded, store=store, archive=archive)
         except (Invalid, NotFound) as exc:
             unreadable.add(f"{where}: {exc}")
             continue
@@ -89,19 +91,23 @@ def _active_rounds(store: RunStore) -> tuple[list[RoundRow], set[str]]:
 
 
 def _load(
-    where: AttemptId,
+    round_: RoundRow,
     loaded: dict[AttemptId, dict[str, UpdateRow]],
     *,
     store: RunStore,
     archive: Archive,
 ) -> OpenAttempt | None:
-    """Read all rows of an attempt; None when it is not open after all."""
-    first, *rest = store.query(run_pk(where.run_id), round_prefix(where.round, where.attempt))
-    round_ = from_item(first, RoundRow)
-    if round_.state != "OPEN" or round_.deadline_at is None:
+    """Read all rows of an attempt; None when it is not open after all.
+
+    Its gates are as open as it is, and what else is told of it is the same as long as it is open.
+    """
+    where = attempt_of(round_)
+    items = store.query(attempt_pk(*where))
+    gates = {from_item(item, GateRow).state for item in _of_kind(items, GATE_PREFIX)}
+    if gates != {"OPEN"} or round_.deadline_at is None:
         return None
-    assigned = (from_item(item, AssignRow) for item in rest if "#ASSIGN#" in str(item["SK"]))
-    loaded[where] = _by_client(item for item in rest if "#UPD#" in str(item["SK"]))
+    assigned = (from_item(item, AssignRow) for item in _of_kind(items, ASSIGN_PREFIX))
+    loaded[where] = _by_client(_of_kind(items, UPDATE_PREFIX))
     return OpenAttempt(
         where=where,
         round=round_,
@@ -113,8 +119,11 @@ def _load(
 
 
 def _updates(where: AttemptId, *, store: RunStore) -> dict[str, UpdateRow]:
-    prefix = f"{round_prefix(where.round, where.attempt)}#UPD#"
-    return _by_client(store.query(run_pk(where.run_id), prefix))
+    return _by_client(store.query(attempt_pk(*where), UPDATE_PREFIX))
+
+
+def _of_kind(items: Iterable[Item], prefix: str) -> Iterable[Item]:
+    return (item for item in items if str(item["SK"]).startswith(prefix))
 
 
 def _by_client(items: Iterable[Item]) -> dict[str, UpdateRow]:

@@ -1,5 +1,6 @@
 """The calls of operators."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -134,5 +135,5 @@ async def one_run(
     run: Run, door: TheDoor, since_round: Annotated[int, Query(ge=1, le=1_000_000)] = 1
 ) -> Response:
     """Show a run with its versions, and its attempts from round ``since_round`` on."""
-    store = door.ports.store
-    return Json(await run_in_threadpool(show_run, run, since_round=since_round, store=store))
+    view = partial(show_run, run, store=door.ports.store, archive=door.archive)
+    return Json(await run_in_threadpool(view, since_round=since_round))
