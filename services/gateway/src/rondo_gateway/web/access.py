@@ -42,8 +42,11 @@ def note_of(request: Request) -> Note:
 
 
 def answer_fault(request: Request, exc: Exception) -> Response:
-    """Answer an error with its `Problem`."""
-    return _problem(note_of(request), fault_of(exc))
+    """Answer an error with its `Problem`; the cause of our own faults is for the log alone."""
+    note, fault = note_of(request), fault_of(exc)
+    if fault.status >= SERVER_ERROR:
+        note.fields["error"] = repr(exc)
+    return _problem(note, fault)
 
 
 class AccessLog:
