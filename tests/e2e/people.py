@@ -30,9 +30,9 @@ from rondo_core.keys import (
 )
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key, weights_key
+from rondo_core.operator_wire import RunView
 from rondo_core.rows import RoundRow, RunRow, UpdateRow, VersionRow, from_item
 from rondo_core.weights import decode, digest, encode, layout_of_file
-from rondo_core.wire import RunView
 from rondo_local.stack import Stack
 
 __all__ = ["Data", "Owner", "SoftmaxRegression", "await_run", "digits", "people", "start_run"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rondo.trainer import RoundTask
-from rondo_core.wire import RunView
+from rondo_core.operator_wire import RunView
 from rondo_local.stack import Stack
 from tests.e2e.people import (
     PATIENCE_SECONDS,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import rondo
 from rondo_core.aws import connect
 from rondo_core.model_store import weights_key
+from rondo_core.operator_wire import ModelView
 from rondo_core.weights import decode, layout_of_file
-from rondo_core.wire import ModelView
 from rondo_local.stack import Stack
 from tests.e2e.people import (
     PATIENCE_SECONDS,

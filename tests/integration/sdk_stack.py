@@ -17,8 +17,9 @@ import uvicorn
 
 from rondo_core.clock import SystemClock
 from rondo_core.keys import OPERATOR_KEY
+from rondo_core.model_rows import OperatorRow
 from rondo_core.model_store import UploadLink
-from rondo_core.rows import OperatorRow, to_item
+from rondo_core.rows import to_item
 from rondo_core.run_store import Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import (

@@ -4,9 +4,9 @@ import msgspec
 
 from rondo.gateway_link import GatewayLink
 from rondo.history import Attempt
+from rondo_core.client_wire import Declaration, Declared, Receipt, Report, Work
 from rondo_core.errors import Invalid
 from rondo_core.model_spec import ModelSpec, parse_model_spec
-from rondo_core.wire import Declaration, Declared, Receipt, Report, Work
 
 __all__ = ["ClientCalls"]
 

@@ -18,8 +18,8 @@ from rondo.home import Home, Identity, find_home, gateway_folder, home_root, pla
 from rondo.keys import client_token, keep_key, public_bytes
 from rondo.retry import Patience
 from rondo.store_link import StoreLink
+from rondo_core.client_wire import Enrolled, Enrolment
 from rondo_core.clock import Clock, SystemClock
-from rondo_core.wire import Enrolled, Enrolment
 
 __all__ = ["connect"]
 

@@ -6,8 +6,8 @@ from typing import Literal, Self
 import msgspec
 
 from rondo.files import write_whole
+from rondo_core.client_wire import Assignment
 from rondo_core.rows import RunState
-from rondo_core.wire import Assignment
 
 __all__ = ["Attempt", "Journal", "Result", "RoundResult", "Verdict"]
 

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rondo.files import check_private, write_whole
+from rondo_core.client_wire import AUDIENCE, MAX_TOKEN_SECONDS
 from rondo_core.errors import Invalid
-from rondo_core.wire import AUDIENCE, MAX_TOKEN_SECONDS
 
 __all__ = ["client_token", "keep_key", "public_bytes"]
 

@@ -20,8 +20,7 @@ from rondo_core.events import Scalar
 from rondo_core.holdout import encode_holdout
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
-from rondo_core.weights import digest, encode
-from rondo_core.wire import (
+from rondo_core.operator_wire import (
     FileClaim,
     Invites,
     InvitesWanted,
@@ -30,8 +29,9 @@ from rondo_core.wire import (
     RunView,
     SpecRegistered,
     SpecRegistration,
-    Upload,
 )
+from rondo_core.weights import digest, encode
+from rondo_core.wire import Upload
 
 __all__ = ["OVER", "Operator", "RunOptions"]
 

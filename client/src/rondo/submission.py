@@ -8,8 +8,8 @@ from rondo.errors import Contradicted, LinkRefused, Missing
 from rondo.history import Verdict
 from rondo.store_link import StoreLink
 from rondo.updates import Pending
+from rondo_core.client_wire import Receipt
 from rondo_core.clock import Clock
-from rondo_core.wire import Receipt
 
 __all__ = ["LINKS", "Outcome", "submit"]
 

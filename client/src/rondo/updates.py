@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rondo.files import write_whole
 from rondo.history import Attempt
+from rondo_core.client_wire import Declaration
 from rondo_core.errors import LayoutMismatch
 from rondo_core.weights import Layout, decode, digest, encode, layout_of_file, sha256_file
-from rondo_core.wire import Declaration
 
 __all__ = ["Base", "Pending", "drop_updates", "load_update", "save_update"]
 

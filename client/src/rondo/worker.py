@@ -18,10 +18,10 @@ from rondo.store_link import StoreLink
 from rondo.submission import LINKS, submit
 from rondo.trainer import EXAMPLES, RoundTask, Trainer, TrainerFactory
 from rondo.updates import Base, Pending, drop_updates, load_update, save_update
+from rondo_core.client_wire import Assignment, BaseVersion, Work
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid
 from rondo_core.weights import sha256_file
-from rondo_core.wire import Assignment, BaseVersion, Work
 
 __all__ = ["Tools", "Worker"]
 

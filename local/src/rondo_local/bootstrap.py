@@ -18,7 +18,8 @@ from typing import Any
 from rondo_core.aws import AwsPorts, Session, connect
 from rondo_core.aws.failures import answered
 from rondo_core.keys import OPERATOR_KEY
-from rondo_core.rows import OperatorRow, to_item
+from rondo_core.model_rows import OperatorRow
+from rondo_core.rows import to_item
 from rondo_core.run_store import Absent, CommitConflict, Put
 from rondo_core.settings import AwsSettings, Secret, read_settings
 from rondo_core.topology import (

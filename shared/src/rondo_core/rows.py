@@ -14,22 +14,17 @@ from rondo_core.events import Scalar
 from rondo_core.run_store import Item, Value
 
 __all__ = [
-    "AliasRow",
+    "AnyRow",
     "AssignRow",
-    "ClientRow",
     "GateRow",
     "GateState",
     "HeadRow",
-    "InviteRow",
-    "ModelRow",
-    "OperatorRow",
     "OutboxRow",
     "RoundRow",
     "RoundState",
     "RunPointerRow",
     "RunRow",
     "RunState",
-    "SpecRow",
     "UpdateRow",
     "UpdateState",
     "VersionRow",
@@ -43,11 +38,11 @@ UpdateState = Literal["DECLARED", "REPORTED", "ACCEPTED", "REJECTED"]
 GateState = Literal["OPEN", "SEALED", "CLOSED"]
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A field that is None or an empty set is left out of the item."""
+class AnyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What all rows are; a field that is None or an empty set is left out of the item."""
 
 
-class RunRow(_Row, frozen=True, kw_only=True):
+class RunRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id / META``: what was asked for, and how the run stands."""
 
     run_id: str
@@ -69,13 +64,13 @@ class RunRow(_Row, frozen=True, kw_only=True):
     active: Literal["run"] | None = None
 
 
-class HeadRow(_Row, frozen=True, kw_only=True):
+class HeadRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id / HEAD``: the newest committed version's N."""
 
     version: int
 
 
-class RoundRow(_Row, frozen=True, kw_only=True):
+class RoundRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id / ROUND#r#a``: one attempt of a round.
 
     ``active`` is there until nothing is left to do for it.
@@ -120,14 +115,14 @@ class RoundRow(_Row, frozen=True, kw_only=True):
     active: Literal["round"] | None = None
 
 
-class GateRow(_Row, frozen=True, kw_only=True):
+class GateRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id#ROUND#r#a / GATE#k``: while OPEN, counts accepted updates of clients with hash k."""
 
     state: GateState
     n: int = 0
 
 
-class AssignRow(_Row, frozen=True, kw_only=True):
+class AssignRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id#ROUND#r#a / ASSIGN#client``: what a chosen client is asked to do."""
 
     client_id: str
@@ -135,7 +130,7 @@ class AssignRow(_Row, frozen=True, kw_only=True):
     training: dict[str, Scalar] = {}
 
 
-class UpdateRow(_Row, frozen=True, kw_only=True):
+class UpdateRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id#ROUND#r#a / UPD#client``: one client's update, from declaration to verdict."""
 
     client_id: str
@@ -156,7 +151,7 @@ class UpdateRow(_Row, frozen=True, kw_only=True):
     reported_at: datetime | None = None
 
 
-class VersionRow(_Row, frozen=True, kw_only=True):
+class VersionRow(AnyRow, frozen=True, kw_only=True):
     """``RUN#id / VERSION#N``: an immutable global model."""
 
     run_id: str
@@ -174,97 +169,24 @@ class VersionRow(_Row, frozen=True, kw_only=True):
     committed_at: datetime
 
 
-class SpecRow(_Row, frozen=True, kw_only=True):
-    """``MODEL#name / SPEC#sha``: a registered model spec and the objects that belong to it."""
-
-    model: str
-    spec: str
-    layout: str
-    """SHA-256 of the safetensors header of all weights of this spec."""
-    header_bytes: int
-    """Where the data of a weights file begins (8 + header length)."""
-    initial_sha256: str
-    initial_size: int
-    holdout_sha256: str
-    holdout_size: int
-    created_at: datetime
-
-
-class AliasRow(_Row, frozen=True, kw_only=True):
-    """``MODEL#name / ALIAS#label``: what inference serves under a label.
-
-    ``active`` lists all aliases.
-    """
-
-    model: str
-    label: str
-    run_id: str
-    version: int
-    model_version: int
-    sha256: str
-    """Digest of the version's weights; names its export."""
-    export: str
-    """Digest of the export's list of files."""
-    spec: str
-    holdout_sha256: str
-    metrics: dict[str, float] = {}
-    promoted_at: datetime
-    active: Literal["alias"] = "alias"
-
-
-class InviteRow(_Row, frozen=True, kw_only=True):
-    """``MODEL#name / INVITE#hash``: permission to enrol clients for a model.
-
-    The code itself is not stored.
-    """
-
-    model: str
-    uses_left: int
-    expires_at: datetime
-
-
-class ClientRow(_Row, frozen=True, kw_only=True):
-    """``MODEL#name / CLIENT#id``: an enrolled data owner."""
-
-    client_id: str
-    model: str
-    name: str
-    public_key: bytes
-    """Ed25519, 32 bytes."""
-    enrolled_at: datetime
-    last_seen: datetime
-
-
-class ModelRow(_Row, frozen=True, kw_only=True):
-    """``MODELS / name``: a model has a registered spec; written with the spec, by the gateway."""
-
-    model: str
-
-
-class RunPointerRow(_Row, frozen=True, kw_only=True):
+class RunPointerRow(AnyRow, frozen=True, kw_only=True):
     """``RUNS / time#id``: a run exists; written with its META, by the dispatcher, never changed."""
 
     run_id: str
     model: str
 
 
-class OutboxRow(_Row, frozen=True, kw_only=True):
+class OutboxRow(AnyRow, frozen=True, kw_only=True):
     """``OUTBOX#service / event id``: an event that must still be published."""
 
     body: str
     """The event as CloudEvents JSON."""
 
 
-class OperatorRow(_Row, frozen=True, kw_only=True):
-    """``OPERATOR / TOKEN``: SHA-256 of the operators' bearer token."""
-
-    token_sha256: str
+Row = TypeVar("Row", bound=AnyRow)
 
 
-Row = TypeVar("Row", bound=_Row)
-
-
-def to_item(row: _Row) -> Item:
+def to_item(row: AnyRow) -> Item:
     """Return the row's fields as an item; what is None or empty is left out, times are RFC 3339.
 
     >>> to_item(GateRow(state="OPEN"))

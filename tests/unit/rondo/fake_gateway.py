@@ -16,7 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rondo import Federation
-from rondo_core import wire
+from rondo_core import client_wire, wire
 from rondo_core.model_spec import ModelSpec, encode_model_spec
 from rondo_core.model_store import update_key, weights_key
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryUploadLinks
@@ -98,16 +98,16 @@ class FakeGateway(FakeRounds, FaultyTransport):
             raise Refusal(401, "client-unknown", f"{claims['sub']} is not enrolled")
         key = Ed25519PublicKey.from_public_bytes(self.keys[claims["sub"]])
         options: jwt.types.Options = {"verify_exp": False, "verify_iat": False}
-        jwt.decode(token, key, algorithms=["EdDSA"], audience=wire.AUDIENCE, options=options)
-        assert claims["exp"] - claims["iat"] <= wire.MAX_TOKEN_SECONDS
+        jwt.decode(token, key, algorithms=["EdDSA"], audience=client_wire.AUDIENCE, options=options)
+        assert claims["exp"] - claims["iat"] <= client_wire.MAX_TOKEN_SECONDS
         if not claims["iat"] - 10 <= self.clock.now().timestamp() <= claims["exp"] + 10:
             raise Refusal(401, "token-expired", "the token's time is over")
         return str(claims["sub"])
 
     # --- enrolment and work ----------------------------------------------------------------------
 
-    def _enrol(self, request: httpx.Request) -> wire.Enrolled:
-        body = msgspec.json.decode(request.content, type=wire.Enrolment)
+    def _enrol(self, request: httpx.Request) -> client_wire.Enrolled:
+        body = msgspec.json.decode(request.content, type=client_wire.Enrolment)
         client = f"{body.name}-{digest(body.public_key)[:8]}"
         if self.keys.get(client) != body.public_key:
             if body.invite not in self.invites:
@@ -116,7 +116,7 @@ class FakeGateway(FakeRounds, FaultyTransport):
                 raise Refusal(403, "invite-used-up", "the invite was used as often as it may be")
             self.invites[body.invite] -= 1
             self.keys[client] = body.public_key
-        return wire.Enrolled(client_id=client, model=body.invite.rpartition(".")[0])
+        return client_wire.Enrolled(client_id=client, model=body.invite.rpartition(".")[0])
 
     def _spec(self, request: httpx.Request, *, model: str, spec: str) -> bytes:
         self._caller(request)
@@ -124,12 +124,12 @@ class FakeGateway(FakeRounds, FaultyTransport):
             raise Refusal(404, "not-found", f"model {model!r} has no spec {spec}")
         return encode_model_spec(self.spec)
 
-    def _work(self, request: httpx.Request) -> wire.Work:
+    def _work(self, request: httpx.Request) -> client_wire.Work:
         client, query = self._caller(request), request.url.params
         self.judge_all()
         mine = self.runs.get(query.get("run", ""))
         if mine is not None and mine.state != "RUNNING":
-            return wire.Work(run_state=mine.state, reason=mine.reason)
+            return client_wire.Work(run_state=mine.state, reason=mine.reason)
         for run in self.runs.values():
             run.clients = run.clients or tuple(self.keys)
             reported = run.attempts[run.where].receipts.get(client)
@@ -137,18 +137,18 @@ class FakeGateway(FakeRounds, FaultyTransport):
             waits = reported is None or reported.state == "DECLARED"
             if run.state == "RUNNING" and waits and name != query.get("done"):
                 self._idle_polls = 0
-                return wire.Work(assignment=self._assignment(run))
+                return client_wire.Work(assignment=self._assignment(run))
         self._idle_polls += 1
         assert self._idle_polls < 20, "a client waits for something that never comes"
         self.clock.advance(float(query["wait"]))
-        return wire.Work()
+        return client_wire.Work()
 
-    def _assignment(self, run: Run) -> wire.Assignment:
+    def _assignment(self, run: Run) -> client_wire.Assignment:
         base = encode(self.layout, run.versions[-1])
         self.store.put(weights_key(digest(base)), base)
         url = self.links.for_download(weights_key(digest(base)), expires_seconds=LINK_SECONDS)
         round_, attempt = run.where
-        return wire.Assignment(
+        return client_wire.Assignment(
             run_id=run.run_id,
             round=round_,
             attempt=attempt,
@@ -156,7 +156,9 @@ class FakeGateway(FakeRounds, FaultyTransport):
             model=self.spec.model,
             spec=self.spec.sha256,
             layout=self.layout.digest,
-            base=wire.BaseVersion(version=round_ - 1, sha256=digest(base), size=len(base), url=url),
+            base=client_wire.BaseVersion(
+                version=round_ - 1, sha256=digest(base), size=len(base), url=url
+            ),
             seed=round_,
             training=run.training,
             deadline_at=self.clock.now() + timedelta(seconds=600),
@@ -175,14 +177,14 @@ class FakeGateway(FakeRounds, FaultyTransport):
 
     def _declare(
         self, request: httpx.Request, *, run_id: str, number: str, attempt: str
-    ) -> wire.Declared:
+    ) -> client_wire.Declared:
         client, round_ = self._caller(request), self._attempt(run_id, number, attempt)
-        body = msgspec.json.decode(request.content, type=wire.Declaration)
+        body = msgspec.json.decode(request.content, type=client_wire.Declaration)
         receipt = round_.receipts.get(client)
         if receipt is None or receipt.state == "DECLARED":
             if not round_.open:
                 raise Refusal(409, "late", f"round {number} takes no more updates")
-            receipt = wire.Receipt(
+            receipt = client_wire.Receipt(
                 client_id=client,
                 run_id=run_id,
                 round=int(number),
@@ -198,13 +200,13 @@ class FakeGateway(FakeRounds, FaultyTransport):
             key, size=body.size, sha256=body.sha256, expires_seconds=LINK_SECONDS
         )
         upload = wire.Upload(url=link.url, headers=dict(link.headers))
-        return wire.Declared(upload=upload, receipt=receipt)
+        return client_wire.Declared(upload=upload, receipt=receipt)
 
     def _report(
         self, request: httpx.Request, *, run_id: str, number: str, attempt: str
-    ) -> wire.Receipt:
+    ) -> client_wire.Receipt:
         client, round_ = self._caller(request), self._attempt(run_id, number, attempt)
-        body = msgspec.json.decode(request.content, type=wire.Report)
+        body = msgspec.json.decode(request.content, type=client_wire.Report)
         receipt = round_.receipts[client]
         assert receipt.sha256 == body.sha256
         if receipt.state == "DECLARED":
@@ -216,7 +218,7 @@ class FakeGateway(FakeRounds, FaultyTransport):
 
     def _verdict(
         self, request: httpx.Request, *, run_id: str, number: str, attempt: str
-    ) -> wire.Receipt:
+    ) -> client_wire.Receipt:
         client, round_ = self._caller(request), self._attempt(run_id, number, attempt)
         self.judge_all()
         if client not in round_.receipts:

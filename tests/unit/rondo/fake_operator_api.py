@@ -7,7 +7,7 @@ import httpx
 import msgspec
 from click.testing import Result
 
-from rondo_core import wire
+from rondo_core import operator_wire, wire
 from rondo_core.events import RunRequested
 from rondo_core.model_spec import parse_model_spec
 from rondo_core.model_store import holdout_key, weights_key
@@ -54,20 +54,20 @@ class FakeOperatorApi(FakeGateway):
 
         return guarded
 
-    def _register(self, request: httpx.Request, *, model: str) -> wire.SpecRegistered:
-        body = msgspec.json.decode(request.content, type=wire.SpecRegistration)
+    def _register(self, request: httpx.Request, *, model: str) -> operator_wire.SpecRegistered:
+        body = msgspec.json.decode(request.content, type=operator_wire.SpecRegistration)
         spec = parse_model_spec(msgspec.json.encode(body.spec))
         assert spec.model == model
         layout = Layout.from_header(body.header.encode())
         assert body.initial.size == layout.size_bytes
         self.spec, self.layout = spec, layout
-        return wire.SpecRegistered(
+        return operator_wire.SpecRegistered(
             spec=spec.sha256,
             initial=self._missing(weights_key(body.initial.sha256), body.initial),
             holdout=self._missing(holdout_key(body.holdout.sha256), body.holdout),
         )
 
-    def _missing(self, key: str, claim: wire.FileClaim) -> wire.Upload | None:
+    def _missing(self, key: str, claim: operator_wire.FileClaim) -> wire.Upload | None:
         if self.store.head(key) is not None:
             return None
         link = self.links.for_upload(
@@ -75,27 +75,29 @@ class FakeOperatorApi(FakeGateway):
         )
         return wire.Upload(url=link.url, headers=dict(link.headers))
 
-    def _invite(self, request: httpx.Request, *, model: str) -> wire.Invites:
-        body = msgspec.json.decode(request.content, type=wire.InvitesWanted)
+    def _invite(self, request: httpx.Request, *, model: str) -> operator_wire.Invites:
+        body = msgspec.json.decode(request.content, type=operator_wire.InvitesWanted)
         codes = [f"{model}.secret-{number}" for number in range(body.count)]
         self.invites.update(dict.fromkeys(codes, body.uses))
-        return wire.Invites(model=model, codes=codes, expires_at=self.clock.now())
+        return operator_wire.Invites(model=model, codes=codes, expires_at=self.clock.now())
 
-    def _model(self, _: httpx.Request, *, model: str) -> wire.ModelView:
+    def _model(self, _: httpx.Request, *, model: str) -> operator_wire.ModelView:
         if model != self.spec.model:
             raise Refusal(404, "not-found", f"there is no model {model!r}")
         finished = any(run.state == "FINISHED" for run in self.runs.values())
-        view = wire.ModelView(model=model, specs=[self.spec.sha256], clients=sorted(self.keys))
+        view = operator_wire.ModelView(
+            model=model, specs=[self.spec.sha256], clients=sorted(self.keys)
+        )
         if not finished:
             return view
         return msgspec.structs.replace(
             view, champion=1, champion_run="run-1", champion_version=3, metrics={"loss": 0.25}
         )
 
-    def _models(self, request: httpx.Request) -> list[wire.ModelView]:
+    def _models(self, request: httpx.Request) -> list[operator_wire.ModelView]:
         return [self._model(request, model=self.spec.model)]
 
-    def _start(self, request: httpx.Request) -> wire.RunStarted:
+    def _start(self, request: httpx.Request) -> operator_wire.RunStarted:
         body = msgspec.json.decode(request.content)
         event = msgspec.convert(
             {**body, "event_id": "e", "occurred_at": self.clock.now()}, RunRequested
@@ -104,15 +106,15 @@ class FakeOperatorApi(FakeGateway):
             raise Refusal(404, "not-found", f"there is no model {event.model!r}")
         if event.run_id not in self.runs:
             self.start_run(event.rounds, event.run_id, **event.training)
-        return wire.RunStarted(run_id=event.run_id)
+        return operator_wire.RunStarted(run_id=event.run_id)
 
-    def _runs(self, _: httpx.Request) -> list[wire.RunView]:
+    def _runs(self, _: httpx.Request) -> list[operator_wire.RunView]:
         return [
             msgspec.structs.replace(self._view(run), attempts=[], versions=[])
             for run in self.runs.values()
         ]
 
-    def _run(self, _: httpx.Request, *, run_id: str) -> wire.RunView:
+    def _run(self, _: httpx.Request, *, run_id: str) -> operator_wire.RunView:
         """Show a run; nobody trains here, so every second look finds one round more."""
         if run_id not in self.runs:
             raise Refusal(404, "not-found", f"there is no run {run_id!r}")
@@ -123,10 +125,10 @@ class FakeOperatorApi(FakeGateway):
             self.seal(run)
         return self._view(run)
 
-    def _view(self, run: Run) -> wire.RunView:
+    def _view(self, run: Run) -> operator_wire.RunView:
         now = ManualClock().now()
         versions = [
-            wire.VersionView(
+            operator_wire.VersionView(
                 version=number,
                 sha256="0" * 64,
                 updates=2 if number else 0,
@@ -136,13 +138,13 @@ class FakeOperatorApi(FakeGateway):
             )
             for number in range(len(run.versions))
         ]
-        attempt = wire.RoundView(
+        attempt = operator_wire.RoundView(
             round=run.where[0],
             attempt=run.where[1],
             state="OPEN" if run.state == "RUNNING" else "COMMITTED",
             updates={"ACCEPTED": 1},
         )
-        return wire.RunView(
+        return operator_wire.RunView(
             run_id=run.run_id,
             model=self.spec.model,
             spec=self.spec.sha256,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rondo_core import wire
+from rondo_core import client_wire
 from rondo_core.errors import UpdateInvalid
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec
@@ -26,8 +26,8 @@ class Round:
     """One attempt: what its clients declared, and how that stands."""
 
     open: bool = True
-    receipts: dict[str, wire.Receipt] = field(default_factory=dict)
-    declared: dict[str, wire.Declaration] = field(default_factory=dict)
+    receipts: dict[str, client_wire.Receipt] = field(default_factory=dict)
+    declared: dict[str, client_wire.Declaration] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class FakeRounds:
             if run.state == "RUNNING" and everyone and judged <= {"ACCEPTED", "REJECTED"}:
                 self._settle(run)
 
-    def _judged(self, run: Run, receipt: wire.Receipt) -> wire.Receipt:
+    def _judged(self, run: Run, receipt: client_wire.Receipt) -> client_wire.Receipt:
         declared = run.attempts[run.where].declared[receipt.client_id]
         try:
             validate_update(

@@ -15,9 +15,9 @@ from rondo.errors import (
 )
 from rondo.gateway_link import GatewayLink, open_http
 from rondo.retry import Patience, persevere
+from rondo_core.client_wire import Work
 from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
 from rondo_core.testing import ManualClock
-from rondo_core.wire import Work
 
 PROBLEM = b'{"code": "some-code", "message": "what and why", "correlation_id": "c1"}'
 

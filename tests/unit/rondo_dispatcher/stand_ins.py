@@ -23,17 +23,9 @@ from rondo_core.keys import (
     version_key,
 )
 from rondo_core.manifest import decode_manifest
+from rondo_core.model_rows import ClientRow, SpecRow
 from rondo_core.model_store import ModelStore, holdout_key, manifest_key, weights_key
-from rondo_core.rows import (
-    ClientRow,
-    HeadRow,
-    RoundRow,
-    SpecRow,
-    UpdateRow,
-    VersionRow,
-    from_item,
-    to_item,
-)
+from rondo_core.rows import HeadRow, RoundRow, UpdateRow, VersionRow, from_item, to_item
 from rondo_core.run_store import Absent, Equals, Key, OneOf, Put, RunStore, Update
 
 Attempt = tuple[str, int, int]

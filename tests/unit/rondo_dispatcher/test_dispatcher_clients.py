@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rondo_core.rows import ClientRow
+from rondo_core.model_rows import ClientRow
 from rondo_dispatcher.domain.clients import available, choose, training_seed
 from tests.unit.rondo_dispatcher.world import START
 

@@ -14,10 +14,11 @@ from rondo_core.holdout import encode_holdout
 from rondo_core.initial_weights import layout_of_spec
 from rondo_core.keys import alias_key, head_key, outbox_pk, run_key, spec_row_key, version_key
 from rondo_core.layout import Float32Array
+from rondo_core.model_rows import AliasRow, SpecRow
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.model_store import holdout_key, spec_key, weights_key
 from rondo_core.outbox import relay
-from rondo_core.rows import AliasRow, HeadRow, RunRow, SpecRow, VersionRow, from_item, to_item
+from rondo_core.rows import HeadRow, RunRow, VersionRow, from_item, to_item
 from rondo_core.run_store import Change, Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore

@@ -24,19 +24,17 @@ from rondo_core.keys import (
     update_key,
     version_key,
 )
+from rondo_core.model_rows import ClientRow, InviteRow, SpecRow
 from rondo_core.model_spec import parse_model_spec
 from rondo_core.rows import (
     AssignRow,
-    ClientRow,
     GateRow,
     GateState,
     HeadRow,
-    InviteRow,
     RoundRow,
     RoundState,
     RunPointerRow,
     RunRow,
-    SpecRow,
     UpdateRow,
     VersionRow,
     from_item,

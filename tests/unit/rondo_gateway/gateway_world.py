@@ -15,8 +15,8 @@ from rondo_core.errors import Unavailable
 from rondo_core.events import Event
 from rondo_core.initial_weights import layout_of_spec
 from rondo_core.keys import OPERATOR_KEY
+from rondo_core.model_rows import OperatorRow
 from rondo_core.model_spec import ModelSpec, parse_model_spec
-from rondo_core.rows import OperatorRow
 from rondo_core.run_store import Change, CommitConflict, Delete, Item, Key
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import (

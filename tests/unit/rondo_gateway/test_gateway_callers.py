@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rondo_core.keys import OPERATOR_KEY, client_key
-from rondo_core.rows import ClientRow
+from rondo_core.model_rows import ClientRow
 from rondo_core.run_store import Delete
 from rondo_gateway.domain.tokens import LEEWAY_SECONDS
 from rondo_gateway.handlers import callers

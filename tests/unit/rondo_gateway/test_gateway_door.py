@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from rondo_core import wire
+from rondo_core import client_wire, operator_wire, wire
 from rondo_core.errors import SettingsInvalid
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import JsonFormatter, Metrics
@@ -215,7 +215,9 @@ def test_the_openapi_document_names_only_schemas_that_it_holds(http: Http) -> No
     named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
     assert named <= set(document["components"]["schemas"])
     assert "HTTPValidationError" not in text
-    structs = {name for name in wire.__all__ if isinstance(getattr(wire, name), type)}
+    modules = (client_wire, operator_wire, wire)
+    names = [(module, name) for module in modules for name in module.__all__]
+    structs = {name for module, name in names if isinstance(getattr(module, name), type)}
     assert structs <= set(document["components"]["schemas"])
 
 

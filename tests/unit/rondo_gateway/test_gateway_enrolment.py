@@ -2,7 +2,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rondo_core.keys import client_key, invite_key
-from rondo_core.rows import ClientRow, InviteRow
+from rondo_core.model_rows import ClientRow, InviteRow
 from rondo_gateway.domain.enrolment import MAX_NAME
 from rondo_gateway.handlers.enrolment import TRIES
 from tests.unit.rondo_gateway.gateway_http import Http

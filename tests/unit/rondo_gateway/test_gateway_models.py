@@ -9,9 +9,9 @@ import pytest
 from rondo_core.initial_weights import layout_of_spec
 from rondo_core.keys import alias_key, spec_row_key
 from rondo_core.layout import Layout, TensorSpec
+from rondo_core.model_rows import AliasRow, SpecRow
 from rondo_core.model_spec import encode_model_spec, parse_model_spec
 from rondo_core.model_store import holdout_key, spec_key, weights_key
-from rondo_core.rows import AliasRow, SpecRow
 from rondo_core.run_store import Delete, Put
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import MODEL, SPEC, START

@@ -22,10 +22,11 @@ from rondo_core.input_schema import CategoryColumn, ImageInput, NumberColumn, Ta
 from rondo_core.keys import alias_key
 from rondo_core.layout import Float32Array
 from rondo_core.model_layers import Dense, Flatten
+from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec, encode_model_spec
 from rondo_core.model_store import ModelStore, spec_key
 from rondo_core.output_schema import Classes, Number
-from rondo_core.rows import AliasRow, to_item
+from rondo_core.rows import to_item
 from rondo_core.run_store import Put, RunStore
 
 PRICES = ModelSpec(

@@ -5,7 +5,7 @@ import pytest
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.layout import Float32Array
-from rondo_core.rows import AliasRow
+from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.catalogue import Catalogue, Failure, Slot, VersionStatus
 from rondo_inference.registry.served import ServedModel
 from tests.unit.rondo_inference.exported import Export, prices_export, shapes_export

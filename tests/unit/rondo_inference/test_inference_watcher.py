@@ -8,7 +8,7 @@ import pytest
 from rondo_core.errors import Unavailable
 from rondo_core.exports import ONNX_FILE, ExportIndex, export_file_key
 from rondo_core.keys import alias_key
-from rondo_core.rows import AliasRow
+from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Delete, Item, Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore

@@ -8,7 +8,7 @@ from rondo.commands.options import JSON, TOKEN_FILE, URL
 from rondo.commands.output import print_json, print_table
 from rondo.commands.seams import Seams, open_operator
 from rondo.data_files import load_examples
-from rondo_core.wire import ModelView
+from rondo_core.operator_wire import ModelView
 
 __all__ = ["model"]
 

@@ -13,7 +13,7 @@ from rondo.commands.seams import Seams, open_operator
 from rondo.operator import Operator, RunOptions
 from rondo.round_table import metric_names
 from rondo_core.events import Scalar
-from rondo_core.wire import RunView, VersionView
+from rondo_core.operator_wire import RunView, VersionView
 
 __all__ = ["run"]
 

@@ -19,7 +19,7 @@ from rondo_core.aws import connect
 from rondo_core.clock import SystemClock
 from rondo_core.errors import Unavailable
 from rondo_core.events import RunRequested
-from rondo_core.wire import ModelView, RunView
+from rondo_core.operator_wire import ModelView, RunView
 from rondo_local.demo.data import Labelled, load
 from rondo_local.demo.orders import BASELINES_FILE, ORDERS_FILE, Baselines, Orders
 from rondo_local.demo.report import Accuracy, Report, Seconds, Served, write

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from rondo_core.rows import ClientRow
+from rondo_core.model_rows import ClientRow
 
 __all__ = ["AVAILABLE_SECONDS", "available", "choose", "training_seed"]
 

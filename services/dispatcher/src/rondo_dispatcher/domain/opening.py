@@ -8,16 +8,8 @@ from msgspec import structs
 from rondo_core.errors import Invalid
 from rondo_core.events import RoundOpened, RoundRequested
 from rondo_core.keys import GATES, assign_key, gate_key, head_key, round_key, run_key
-from rondo_core.rows import (
-    AssignRow,
-    ClientRow,
-    GateRow,
-    RoundRow,
-    RoundState,
-    RunRow,
-    VersionRow,
-    to_item,
-)
+from rondo_core.model_rows import ClientRow
+from rondo_core.rows import AssignRow, GateRow, RoundRow, RoundState, RunRow, VersionRow, to_item
 from rondo_core.run_store import MAX_CHANGES, Absent, Change, Check, Equals, OneOf, Put, Update
 from rondo_dispatcher.domain.attempts import AttemptId, unchanged
 from rondo_dispatcher.domain.clients import available, choose, training_seed

@@ -7,7 +7,8 @@ from typing import Literal
 from rondo_core.errors import SpecInvalid
 from rondo_core.events import RunFinished, RunProgress, RunRequested
 from rondo_core.keys import head_key, run_key, run_pointer_key, version_key
-from rondo_core.rows import HeadRow, RunPointerRow, RunRow, SpecRow, VersionRow, to_item
+from rondo_core.model_rows import SpecRow
+from rondo_core.rows import HeadRow, RunPointerRow, RunRow, VersionRow, to_item
 from rondo_core.run_store import Absent, Change, Put
 from rondo_core.training_parameters import TrainingParameters
 from rondo_dispatcher.domain.plan import Plan

@@ -6,8 +6,9 @@ from functools import partial
 from rondo_core.events import UpdateAccepted, UpdateRejected, VersionCommitted
 from rondo_core.keys import client_key, head_key, round_key, run_key
 from rondo_core.manifest import encode_manifest
+from rondo_core.model_rows import ClientRow
 from rondo_core.model_store import manifest_key
-from rondo_core.rows import ClientRow, HeadRow, RoundRow, RunRow, from_item
+from rondo_core.rows import HeadRow, RoundRow, RunRow, from_item
 from rondo_core.workflow import ROUND_ABORTED
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, read_attempt
 from rondo_dispatcher.domain.closing import (

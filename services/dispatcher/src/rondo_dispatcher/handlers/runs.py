@@ -6,8 +6,9 @@ from functools import partial
 from rondo_core.errors import Invalid
 from rondo_core.events import RunRequested, VersionHeld, VersionPromoted
 from rondo_core.keys import run_key, spec_row_key
+from rondo_core.model_rows import SpecRow
 from rondo_core.model_store import holdout_key, weights_key
-from rondo_core.rows import RunRow, SpecRow, from_item
+from rondo_core.rows import RunRow, from_item
 from rondo_dispatcher.domain.ending import finish
 from rondo_dispatcher.domain.plan import Plan
 from rondo_dispatcher.domain.runs import (

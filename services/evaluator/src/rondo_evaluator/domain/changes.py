@@ -4,8 +4,9 @@ from datetime import datetime
 
 from rondo_core.events import VersionHeld, VersionPromoted
 from rondo_core.keys import alias_key
+from rondo_core.model_rows import AliasRow
 from rondo_core.outbox import outbox_put
-from rondo_core.rows import AliasRow, to_item
+from rondo_core.rows import to_item
 from rondo_core.run_store import Absent, Change, Condition, Equals, Put
 
 __all__ = ["SERVICE", "hold", "is_of", "promote", "promotion_of"]

@@ -13,8 +13,9 @@ from rondo_core.exports import (
     export_index_key,
 )
 from rondo_core.keys import CHAMPION, alias_key
+from rondo_core.model_rows import AliasRow
 from rondo_core.outbox import outbox_put, publish_now
-from rondo_core.rows import AliasRow, from_item
+from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict
 from rondo_core.weights import digest
 from rondo_evaluator.domain.changes import SERVICE, hold, is_of, promote, promotion_of

@@ -9,9 +9,10 @@ from rondo_core.errors import Invalid, NotFound
 from rondo_core.holdout import decode_holdout
 from rondo_core.keys import head_key, run_key, spec_row_key, version_key
 from rondo_core.layout import Float32Array
+from rondo_core.model_rows import SpecRow
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.model_store import ModelStore, holdout_key, spec_key, weights_key
-from rondo_core.rows import HeadRow, Row, RunRow, SpecRow, VersionRow, from_item
+from rondo_core.rows import HeadRow, Row, RunRow, VersionRow, from_item
 from rondo_core.run_store import Key, RunStore
 from rondo_core.weights import decode, digest, layout_of_file
 

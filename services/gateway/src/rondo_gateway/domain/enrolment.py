@@ -3,10 +3,12 @@
 import hashlib
 from datetime import datetime, timedelta
 
+from rondo_core.client_wire import Enrolment
 from rondo_core.keys import client_key, invite_key
-from rondo_core.rows import ClientRow, InviteRow, to_item
+from rondo_core.model_rows import ClientRow, InviteRow
+from rondo_core.operator_wire import InvitesWanted
+from rondo_core.rows import to_item
 from rondo_core.run_store import Absent, Change, Equals, Put, Update
-from rondo_core.wire import Enrolment, InvitesWanted
 from rondo_gateway.domain.refusals import Forbidden, Missing, Refused, Unfit
 
 __all__ = [

@@ -8,10 +8,11 @@ import msgspec
 from rondo_core.initial_weights import layout_of_spec
 from rondo_core.keys import model_row_key, spec_row_key
 from rondo_core.layout import Layout
+from rondo_core.model_rows import ModelRow, SpecRow
 from rondo_core.model_spec import ModelSpec
-from rondo_core.rows import ModelRow, SpecRow, to_item
+from rondo_core.operator_wire import SpecRegistration
+from rondo_core.rows import to_item
 from rondo_core.run_store import Absent, Change, Put
-from rondo_core.wire import SpecRegistration
 from rondo_gateway.domain.refusals import Refused, Unfit
 
 __all__ = ["check_registration", "check_same", "spec_changes", "spec_row"]

@@ -15,9 +15,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
+from rondo_core.client_wire import AUDIENCE, MAX_TOKEN_SECONDS
 from rondo_core.events import Name
-from rondo_core.rows import OperatorRow
-from rondo_core.wire import AUDIENCE, MAX_TOKEN_SECONDS
+from rondo_core.model_rows import OperatorRow
 from rondo_gateway.domain.refusals import Unauthenticated
 
 __all__ = ["LEEWAY_SECONDS", "Claims", "bearer_token", "check_client", "check_operator", "claimed"]

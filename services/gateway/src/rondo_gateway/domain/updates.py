@@ -9,11 +9,11 @@ from datetime import datetime
 
 import msgspec
 
+from rondo_core.client_wire import Declaration, Receipt
 from rondo_core.events import UpdateSubmitted
 from rondo_core.keys import update_key
 from rondo_core.rows import RoundRow, UpdateRow, to_item
 from rondo_core.run_store import Absent, AnyOf, Equals, Put, Update
-from rondo_core.wire import Declaration, Receipt
 from rondo_gateway.domain.attempts import AttemptId
 from rondo_gateway.domain.refusals import Forbidden, Missing, Refused, Unfit
 

@@ -5,19 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rondo_core.keys import CHAMPION
-from rondo_core.rows import (
-    AliasRow,
-    ClientRow,
-    RoundRow,
-    RunRow,
-    SpecRow,
-    UpdateRow,
-    UpdateState,
-    VersionRow,
-    from_item,
-)
+from rondo_core.model_rows import AliasRow, ClientRow, SpecRow
+from rondo_core.operator_wire import ModelView, RoundView, RunView, VersionView
+from rondo_core.rows import RoundRow, RunRow, UpdateRow, UpdateState, VersionRow, from_item
 from rondo_core.run_store import Item
-from rondo_core.wire import ModelView, RoundView, RunView, VersionView
 
 __all__ = ["Tally", "by_kind", "model_view", "round_view", "run_view", "tally", "version_views"]
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from rondo_core.keys import OPERATOR_KEY, client_key
-from rondo_core.rows import ClientRow, OperatorRow, from_item
+from rondo_core.model_rows import ClientRow, OperatorRow
+from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict, Key, Present, RunStore, Update
 from rondo_gateway.domain.refusals import Unauthenticated
 from rondo_gateway.domain.tokens import Claims, check_operator

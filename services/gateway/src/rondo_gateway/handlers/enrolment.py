@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from rondo_core.client_wire import Enrolled, Enrolment
 from rondo_core.errors import Unavailable
 from rondo_core.keys import client_key, invite_key
-from rondo_core.rows import ClientRow, InviteRow, from_item
+from rondo_core.model_rows import ClientRow, InviteRow
+from rondo_core.operator_wire import Invites, InvitesWanted
+from rondo_core.rows import from_item
 from rondo_core.run_store import MAX_CHANGES, CommitConflict, RunStore
-from rondo_core.wire import Enrolled, Enrolment, Invites, InvitesWanted
 from rondo_gateway.domain.enrolment import (
     check_invite,
     client_id_of,

@@ -7,11 +7,13 @@ import msgspec
 
 from rondo_core.keys import MODELS_PK, model_pk, model_row_key, spec_row_key
 from rondo_core.layout import Layout
+from rondo_core.model_rows import ModelRow, SpecRow
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.model_store import ModelStore, UploadLinks, holdout_key, spec_key, weights_key
-from rondo_core.rows import ModelRow, SpecRow, from_item
+from rondo_core.operator_wire import FileClaim, ModelView, SpecRegistered, SpecRegistration
+from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict, RunStore
-from rondo_core.wire import FileClaim, ModelView, SpecRegistered, SpecRegistration, Upload
+from rondo_core.wire import Upload
 from rondo_gateway.domain.refusals import Missing
 from rondo_gateway.domain.specs import check_registration, check_same, spec_changes, spec_row
 from rondo_gateway.domain.views import model_view

@@ -6,9 +6,9 @@ from typing import Any
 
 from rondo_core.bus import Publish
 from rondo_core.keys import RUNS_PK, head_key, run_key, run_pk
+from rondo_core.operator_wire import RunStarted, RunView
 from rondo_core.rows import HeadRow, RoundRow, RunPointerRow, RunRow, from_item
 from rondo_core.run_store import RunStore
-from rondo_core.wire import RunStarted, RunView
 from rondo_gateway.domain.refusals import Missing
 from rondo_gateway.domain.runs import run_requested
 from rondo_gateway.domain.views import by_kind, round_view, run_view, version_views

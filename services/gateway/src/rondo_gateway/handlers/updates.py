@@ -3,13 +3,15 @@
 from datetime import datetime
 
 from rondo_core.bus import Publish
+from rondo_core.client_wire import Declaration, Declared, Receipt
 from rondo_core.errors import Unavailable
 from rondo_core.keys import round_key, update_key
+from rondo_core.model_rows import ClientRow
 from rondo_core.model_store import UploadLinks
 from rondo_core.model_store import update_key as object_key
-from rondo_core.rows import ClientRow, RoundRow, UpdateRow, from_item
+from rondo_core.rows import RoundRow, UpdateRow, from_item
 from rondo_core.run_store import Change, CommitConflict, RunStore
-from rondo_core.wire import Declaration, Declared, Receipt, Upload
+from rondo_core.wire import Upload
 from rondo_gateway.domain.attempts import AttemptId
 from rondo_gateway.domain.refusals import Missing
 from rondo_gateway.domain.updates import (

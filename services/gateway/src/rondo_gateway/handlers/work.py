@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from rondo_core.client_wire import Assignment, BaseVersion
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.keys import ASSIGN_PREFIX, GATE_PREFIX, UPDATE_PREFIX, attempt_pk, run_key
 from rondo_core.model_store import UploadLinks, weights_key
 from rondo_core.rows import AssignRow, GateRow, RoundRow, RunRow, UpdateRow, from_item
 from rondo_core.run_store import Item, RunStore
-from rondo_core.wire import Assignment, BaseVersion
 from rondo_gateway.domain.attempts import AttemptId, attempt_of
 from rondo_gateway.domain.snapshot import Interests, OpenAttempt, Snapshot
 from rondo_gateway.handlers.archive import Archive

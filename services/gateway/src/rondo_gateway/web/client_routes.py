@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from rondo_core.client_wire import Declaration, Declared, Enrolled, Enrolment, Receipt, Report, Work
 from rondo_core.rows import RunRow
-from rondo_core.wire import Declaration, Declared, Enrolled, Enrolment, Receipt, Report, Work
 from rondo_gateway.domain.attempts import AttemptId, parse_attempt
 from rondo_gateway.domain.snapshot import OpenAttempt, Snapshot, Waiter, judged, over, pick
 from rondo_gateway.domain.updates import receipt

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from rondo_core.rows import ClientRow
+from rondo_core.model_rows import ClientRow
 from rondo_gateway.domain.tokens import bearer_token, check_client, claimed
 from rondo_gateway.handlers.callers import authorise_operator
 from rondo_gateway.web.access import note_of

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's paths, and the schemas of `rondo_core.wire` made by msgspec."""
+"""The OpenAPI document: FastAPI's paths, and the schemas of all bodies, made by msgspec."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from rondo_core import wire
+from rondo_core import client_wire, operator_wire, wire
 from rondo_core.events import RunRequested
 from rondo_gateway.domain.runs import REQUESTED_FIELDS
 from rondo_gateway.web.bodies import REFERENCE
@@ -52,7 +52,8 @@ def _finish(operation: dict[str, Any], *, is_open: bool) -> None:
 
 
 def _schemas() -> dict[str, Any]:
-    named = [getattr(wire, name) for name in wire.__all__]
+    modules = (client_wire, operator_wire, wire)
+    named = [getattr(module, name) for module in modules for name in module.__all__]
     structs = [kind for kind in named if isinstance(kind, type)]
     _, schemas = msgspec.json.schema_components(structs, ref_template=REFERENCE)
     return {**schemas, "RunWanted": _run_wanted()}

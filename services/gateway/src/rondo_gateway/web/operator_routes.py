@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from rondo_core.wire import (
+from rondo_core.operator_wire import (
     Invites,
     InvitesWanted,
     ModelView,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.keys import CHAMPION
-from rondo_core.rows import AliasRow
+from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["Catalogue", "Failure", "Slot", "VersionState", "VersionStatus"]

@@ -18,9 +18,9 @@ from rondo_core.exports import (
 )
 from rondo_core.holdout import decode_holdout
 from rondo_core.layout import Float32Array
+from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.model_store import ModelStore, spec_key
-from rondo_core.rows import AliasRow
 from rondo_inference.engines import Engine
 from rondo_inference.registry.served import ServedModel
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec
-from rondo_core.rows import AliasRow
 from rondo_inference.engines import Engine
 
 __all__ = ["ServedModel"]

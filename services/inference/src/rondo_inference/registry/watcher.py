@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid, RondoError, Unavailable
 from rondo_core.keys import alias_key
-from rondo_core.rows import AliasRow, from_item
+from rondo_core.model_rows import AliasRow
+from rondo_core.rows import from_item
 from rondo_core.run_store import Key, RunStore
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.backoff import backoff_seconds

@@ -1,0 +1,140 @@
+"""The bodies of the gateway's HTTP API for clients, shared by the gateway and the SDK.
+
+Clients sign each request: ``Authorization: Bearer <JWT>`` with ``alg`` EdDSA and the claims ``sub``
+(client id), ``model``, ``aud`` = ``AUDIENCE``, ``iat``, ``exp`` (at most ``MAX_TOKEN_SECONDS``
+later) and ``jti``. Errors are ``Problem`` with the HTTP status of the error's family.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from rondo_core.events import Name, Scalar, Sha256
+from rondo_core.rows import RunState, UpdateState
+from rondo_core.wire import Size, Upload
+
+__all__ = [
+    "AUDIENCE",
+    "MAX_TOKEN_SECONDS",
+    "Assignment",
+    "BaseVersion",
+    "Declaration",
+    "Declared",
+    "Enrolled",
+    "Enrolment",
+    "Receipt",
+    "Report",
+    "Work",
+]
+
+AUDIENCE = "rondo"
+MAX_TOKEN_SECONDS = 60
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Enrolment(_Body, frozen=True, kw_only=True):
+    """``POST /v1/enrolments``: the one call without a token.
+
+    The same key again gets the same answer.
+    """
+
+    invite: Annotated[str, Meta(min_length=8, max_length=256)]
+    """``MODEL.secret``: the model's name is the part before the last dot."""
+    public_key: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    """Ed25519, base64 in JSON."""
+    name: Name
+
+
+class Enrolled(_Body, frozen=True, kw_only=True):
+    """Answer: who the client is (name, dash, first 8 hex digits of the key's SHA-256)."""
+
+    client_id: str
+    model: str
+
+
+class BaseVersion(_Body, frozen=True, kw_only=True):
+    """The version that a round starts from.
+
+    Its file begins with the header that the update must begin with.
+    """
+
+    version: int
+    sha256: str
+    size: int
+    url: str
+
+
+class Assignment(_Body, frozen=True, kw_only=True):
+    """What one client is asked to do in one attempt of a round."""
+
+    run_id: str
+    round: int
+    attempt: int
+    rounds: int
+    model: str
+    spec: str
+    layout: str
+    base: BaseVersion
+    seed: int
+    training: dict[str, Scalar] = {}
+    deadline_at: datetime
+    metrics: dict[str, float] = {}
+    """The run's newest point: what the clients measured, a round before, on its base version."""
+
+
+class Work(_Body, frozen=True, kw_only=True):
+    """Answer of ``GET /v1/work?wait=SECONDS[&done=RUN/ROUND/ATTEMPT][&run=RUN]``, a long poll.
+
+    It returns early with an assignment other than ``done``, or with ``run_state`` when the run
+    named by ``run`` is over.
+    """
+
+    assignment: Assignment | None = None
+    run_state: RunState | None = None
+    reason: str | None = None
+
+
+class Declaration(_Body, frozen=True, kw_only=True):
+    """``PUT /v1/runs/{run}/rounds/{round}/attempts/{attempt}/update``: what is to be uploaded."""
+
+    sha256: Sha256
+    size: Size
+    examples: Annotated[int, Meta(ge=1, le=10**12)]
+    metrics: Annotated[dict[str, float], Meta(max_length=64)] = {}
+
+
+class Declared(_Body, frozen=True, kw_only=True):
+    """Answer: where to put the bytes."""
+
+    upload: Upload
+    receipt: "Receipt"
+
+
+class Report(_Body, frozen=True, kw_only=True):
+    """``POST …/update/report``: the upload is done."""
+
+    sha256: Sha256
+
+
+class Receipt(_Body, frozen=True, kw_only=True):
+    """How an update stands.
+
+    Answer of declare, report (202) and ``GET …/update?wait=SECONDS`` (until it is judged).
+
+    ``code`` and ``reason`` say why it was rejected. A late declaration or report is answered 409
+    with the code ``late``.
+    """
+
+    client_id: str
+    run_id: str
+    round: int
+    attempt: int
+    sha256: str
+    state: UpdateState
+    code: str | None = None
+    reason: str | None = None
