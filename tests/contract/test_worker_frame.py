@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 import pytest
 
 from rondo_core.bus import Delivery, EventSource
+from rondo_core.consumer import WAIT_SECONDS
 from rondo_core.errors import Unavailable
-from rondo_core.events import RoundSealed
+from rondo_core.events import RoundSealed, encode_event
 from rondo_core.health import Health, serve_health
 from rondo_core.service import run_worker
 from rondo_core.settings import ServiceSettings
@@ -194,6 +195,69 @@ def test_worker_whose_queue_fails_tries_again(settings: ServiceSettings) -> None
     )
 
     assert handled == [SEALED]
+
+
+class _Endless:
+    """A queue that always has one more message, and counts the receives."""
+
+    visibility_seconds = 30.0
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def receive(self, *, wait_seconds: float) -> Sequence[Delivery]:
+        self.waits.append(wait_seconds)
+        return [Delivery(encode_event(SEALED, source="rondo/test"), "receipt", 1)]
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Forget them."""
+
+    def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Do nothing."""
+
+    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
+        """Forget it."""
+
+
+def test_worker_receives_again_and_again_until_sigterm_and_not_once_more(
+    settings: ServiceSettings,
+) -> None:
+    source, handled = _Endless(), list[RoundSealed]()
+
+    work(
+        settings,
+        [lambda: settle(lambda: len(handled) > 20, wanted=True)],
+        source=source,
+        handled=handled,
+    )
+
+    assert len(source.waits) == len(handled)
+    assert (source.waits[0], set(source.waits[1:])) == (WAIT_SECONDS, {0.0})
+    received = len(source.waits)
+    time.sleep(0.05)
+    assert len(source.waits) == received
+
+
+def test_message_is_the_last_when_sigterm_comes_while_it_is_handled(
+    settings: ServiceSettings,
+) -> None:
+    source = _Endless()
+
+    def handle(_events: Sequence[RoundSealed]) -> None:
+        settle(lambda: page(settings, "/readyz")[0], 200)
+        os.kill(os.getpid(), signal.SIGTERM)
+        settle(lambda: page(settings, "/readyz")[0], 503)
+
+    run_worker(
+        source=source,
+        handlers={RoundSealed: handle},
+        sweep=None,
+        sweep_seconds=0.01,
+        settings=settings,
+        metrics=Metrics(),
+    )
+
+    assert len(source.waits) == 1
 
 
 def test_stuck_loop_fails_the_liveness_page_by_name(settings: ServiceSettings) -> None:

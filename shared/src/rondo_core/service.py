@@ -4,9 +4,10 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from rondo_core.bus import EventSource
-from rondo_core.consumer import BatchHandler, consume_once
+from rondo_core.consumer import BatchHandler, Consumer
 from rondo_core.events import Event
 from rondo_core.health import Health, serve_health
 from rondo_core.settings import ServiceSettings
@@ -15,8 +16,6 @@ from rondo_core.telemetry import Metrics
 __all__ = ["run_worker", "stop_on_signals", "sweep_once"]
 
 log = logging.getLogger(__name__)
-
-BACKOFF_SECONDS = 1.0
 
 
 def sweep_once(sweep: Callable[[], object], metrics: Metrics) -> None:
@@ -53,14 +52,12 @@ def run_worker(
     """
     stop, health = stop_on_signals(), Health()
     server = serve_health(settings, health, metrics)
-    loops: dict[str, tuple[Callable[[], object], float]] = {
-        "consumer": (lambda: _consume(source, handlers, metrics, stop), 0.0)
-    }
+    loops: dict[str, Callable[[], float]] = {"consumer": Consumer(source, handlers, metrics)}
     if sweep is not None:
-        loops["sweeper"] = (lambda: sweep_once(sweep, metrics), sweep_seconds)
+        loops["sweeper"] = partial(_sweep, sweep, sweep_seconds, metrics)
     threads = [
-        threading.Thread(target=_loop, args=(name, body, pause, stop, health), name=name)
-        for name, (body, pause) in loops.items()
+        threading.Thread(target=_loop, args=(name, body, stop, health), name=name)
+        for name, body in loops.items()
     ]
     for thread in threads:
         thread.start()
@@ -75,24 +72,12 @@ def run_worker(
     log.info("stopped")
 
 
-def _loop(
-    name: str, body: Callable[[], object], pause: float, stop: threading.Event, health: Health
-) -> None:
+def _loop(name: str, body: Callable[[], float], stop: threading.Event, health: Health) -> None:
     while not stop.is_set():
         health.beat(name)
-        body()
-        stop.wait(pause)
+        stop.wait(body())
 
 
-def _consume(
-    source: EventSource,
-    handlers: Mapping[type[Event], BatchHandler],
-    metrics: Metrics,
-    stop: threading.Event,
-) -> None:
-    try:
-        consume_once(source, handlers, metrics)
-    except Exception:  # the outermost loop: the queue itself failed
-        log.exception("receive failed")
-        metrics.count("rondo_loop_failures_total", kind="consumer", outcome="error")
-        stop.wait(BACKOFF_SECONDS)
+def _sweep(sweep: Callable[[], object], sweep_seconds: float, metrics: Metrics) -> float:
+    sweep_once(sweep, metrics)
+    return sweep_seconds
