@@ -69,7 +69,7 @@ TOKENS = {
         NOT_SIGNED,
     ),
     "unsigned": BadToken(
-        lambda named, _thief: jwt.encode(named.claims(), None, algorithm="none"),
+        lambda named, _thief: jwt.encode(named.claims(), "", algorithm="none"),
         "token-invalid",
         NOT_SIGNED,
     ),

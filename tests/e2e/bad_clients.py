@@ -1,4 +1,4 @@
-"""Clients that speak the gateway's HTTP themselves, so that they can say what the SDK never would."""
+"""Clients that speak the gateway's HTTP themselves, to say what the SDK never would."""
 
 import json
 import socket

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 
 import rondo
+from rondo_core.client_wire import Receipt
+from rondo_core.operator_wire import RunView
 from rondo_core.weights import digest, layout_of_file
-from rondo_core.wire import Receipt, RunView
 from rondo_local.stack import Stack
 from tests.e2e.bad_calls import DECLARATIONS, TOKENS, UPLOADS
 from tests.e2e.bad_clients import StrangeClient, Told, break_off, declaration, enrol, put, told

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from localstack_client.session import Session
 from numpy.typing import NDArray
@@ -35,7 +36,17 @@ from rondo_core.rows import RoundRow, RunRow, UpdateRow, VersionRow, from_item
 from rondo_core.weights import decode, digest, encode, layout_of_file
 from rondo_local.stack import Stack
 
-__all__ = ["Data", "Owner", "SoftmaxRegression", "await_run", "digits", "people", "start_run"]
+__all__ = [
+    "Data",
+    "Owner",
+    "SoftmaxRegression",
+    "await_run",
+    "await_served",
+    "digits",
+    "owners_of",
+    "people",
+    "start_run",
+]
 
 PATIENCE_SECONDS = 240.0
 SPEC = {
@@ -134,6 +145,19 @@ def people(
     holdout = digits(0, 5)
     with rondo.Operator(stack.gateway_url, stack.operator_token) as operator:
         operator.register_model({**SPEC, "model": model}, holdout.x, holdout.y)
+    return owners_of(stack, folder, trainers, model=model, runs=runs)
+
+
+def owners_of(
+    stack: Stack,
+    folder: Path,
+    trainers: Mapping[str, rondo.Trainer],
+    *,
+    model: str,
+    runs: int = 1,
+) -> list[Owner]:
+    """Invite and enrol all owners of a registered model, and let them wait for work."""
+    with rondo.Operator(stack.gateway_url, stack.operator_token) as operator:
         invites = operator.invites(model, len(trainers))
     owners = []
     for (name, trainer), invite in zip(trainers.items(), invites, strict=True):
@@ -202,6 +226,22 @@ def await_run(stack: Stack, run_id: str, until: Callable[[RunView], bool]) -> Ru
                 return view
             time.sleep(0.05)
     raise AssertionError(f"run {run_id} is still {view}")
+
+
+def await_served(stack: Stack, version: int, *, model: str = "scans") -> None:
+    """Wait until every replica serves a version."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for url in stack.inference_urls:
+        while _served_by(url, model) != version:
+            assert time.monotonic() < deadline, f"{url} does not serve version {version}"
+            time.sleep(0.1)
+
+
+def _served_by(url: str, model: str) -> int | None:
+    answer = httpx.get(f"{url}/v1/models/{model}")
+    if answer.status_code != httpx.codes.OK:
+        return None
+    return max(int(status["version"]) for status in answer.json()["model_version_status"])
 
 
 def check_every_round(stack: Stack, run_id: str) -> int:

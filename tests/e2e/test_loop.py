@@ -19,9 +19,9 @@ from rondo_core.operator_wire import ModelView
 from rondo_core.weights import decode, layout_of_file
 from rondo_local.stack import Stack
 from tests.e2e.people import (
-    PATIENCE_SECONDS,
     Owner,
     SoftmaxRegression,
+    await_served,
     check_every_round,
     digits,
     people,
@@ -65,21 +65,6 @@ def hammering(stack: Stack, pictures: NDArray[np.float32]) -> Iterator[Hammer]:
         stop.set()
         for thread in threads:
             thread.join()
-
-
-def await_served(stack: Stack, version: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    for url in stack.inference_urls:
-        while served_by(url) != version:
-            assert time.monotonic() < deadline, f"{url} does not serve version {version}"
-            time.sleep(0.1)
-
-
-def served_by(url: str) -> int | None:
-    answer = httpx.get(f"{url}/v1/models/scans")
-    if answer.status_code != httpx.codes.OK:
-        return None
-    return max(int(status["version"]) for status in answer.json()["model_version_status"])
 
 
 def expected_classes(stack: Stack, model: ModelView, x: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -36,7 +36,8 @@ def row_update(key: Key, before: Row, after: Row, *, when: tuple[Condition, ...]
 
     What others add meanwhile, such as a task token, is thereby kept.
 
-    >>> from rondo_core.rows import GateRow, gate_key
+    >>> from rondo_core.keys import gate_key
+    >>> from rondo_core.rows import GateRow
     >>> key = gate_key("run", 1, 1, 0)
     >>> row_update(key, GateRow(state="OPEN"), GateRow(state="SEALED"), when=()).assign
     {'state': 'SEALED'}
