@@ -1,5 +1,6 @@
 """The ``rondo-local`` command: start everything on this machine, or run the demo on it."""
 
+import json
 import shutil
 import sys
 import time
@@ -45,6 +46,9 @@ AWS = click.option(
     show_default=True,
     help="Which AWS emulator.",
 )
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="One line of JSON on stdout; all else on stderr."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,7 +61,8 @@ def commands() -> None:
 @FOLDER
 @click.option("--inference", default=2, show_default=True, help="Replicas of inference.")
 @click.option("--workers", default=2, show_default=True, help="Celery processes.")
-def up(aws: str, folder: Path | None, inference: int, workers: int) -> None:
+@JSON
+def up(aws: str, folder: Path | None, inference: int, workers: int, *, as_json: bool) -> None:
     """Start everything, print the addresses, and run until Ctrl-C."""
     plan = Plan(
         folder=folder or checkout() / "build" / "local",
@@ -67,9 +72,12 @@ def up(aws: str, folder: Path | None, inference: int, workers: int) -> None:
         workers=workers,
         ports=USUAL_PORTS,
     )
-    console = Console()
+    console = Console(stderr=as_json)
     with _stack(plan, console) as stack:
-        _show(stack, console)
+        if as_json:
+            click.echo(json.dumps(_facts(stack)))
+        else:
+            _show(stack, console)
         _stay(stack, console)
 
 
@@ -78,7 +86,8 @@ def up(aws: str, folder: Path | None, inference: int, workers: int) -> None:
 @FOLDER
 @click.option("--rounds", default=12, show_default=True, help="Rounds of the run.")
 @click.option("--keep", is_flag=True, help="Leave everything running when the demo is over.")
-def demo(aws: str, folder: Path | None, rounds: int, *, keep: bool) -> None:
+@JSON
+def demo(aws: str, folder: Path | None, rounds: int, *, keep: bool, as_json: bool) -> None:
     """Four data owners learn handwritten digits; ends with served predictions and a report."""
     from rondo_local.demo.conduct import Demo, conduct  # noqa: PLC0415  (an extra)
 
@@ -87,7 +96,7 @@ def demo(aws: str, folder: Path | None, rounds: int, *, keep: bool) -> None:
     state = folder / "stack"
     shutil.rmtree(state, ignore_errors=True)  # a demo shows a first start
     plan = Plan(folder=state, build_folder=checkout() / "build", aws=cast("AwsName", aws))
-    console = Console()
+    console = Console(stderr=as_json)
     with _stack(plan, console) as stack:
         shown = Demo(
             spec=checkout() / "examples" / "digits" / "model.json",
@@ -98,7 +107,11 @@ def demo(aws: str, folder: Path | None, rounds: int, *, keep: bool) -> None:
             stack_ready=time.monotonic(),
         )
         report = conduct(shown, stack, console)
-        console.print_json((folder / "report.json").read_text())
+        written = (folder / "report.json").read_text()
+        if as_json:
+            click.echo(json.dumps(json.loads(written)))
+        else:
+            console.print_json(written)
         if keep:
             _show(stack, console)
             _stay(stack, console)
@@ -119,6 +132,17 @@ def _stack(plan: Plan, console: Console) -> Iterator[Stack]:
                 console.print(f"started in {time.monotonic() - before:.1f} s", style="green")
                 yield stack
                 console.print("stopping", style="dim")
+
+
+def _facts(stack: Stack) -> dict[str, object]:
+    return {
+        "gateway_url": stack.gateway_url,
+        "inference_urls": stack.inference_urls,
+        "health_urls": dict(stack.urls),
+        "aws_endpoint_url": stack.aws.endpoint_url,
+        "token_file": str(stack.token_file),
+        "log_folder": str(stack.log_folder),
+    }
 
 
 def _show(stack: Stack, console: Console) -> None:

@@ -23,7 +23,6 @@ __all__ = [
 CounterName = Literal[
     "rondo_events_handled_total",
     "rondo_events_dead_lettered_total",
-    "rondo_events_published_total",
     "rondo_loop_failures_total",
     "rondo_rounds_opened_total",
     "rondo_rounds_sealed_total",
@@ -42,7 +41,6 @@ SecondsName = Literal[
     "rondo_sweep_seconds",
     "rondo_validate_seconds",
     "rondo_combine_seconds",
-    "rondo_commit_seconds",
     "rondo_evaluate_seconds",
     "rondo_export_seconds",
     "rondo_predict_seconds",

@@ -45,14 +45,14 @@ def test_durations_are_counted_and_summed() -> None:
 def test_timed_block_says_whether_it_raised() -> None:
     metrics = Metrics()
 
-    with metrics.timed("rondo_commit_seconds", kind="a"):
+    with metrics.timed("rondo_export_seconds", kind="a"):
         pass
-    with pytest.raises(ZeroDivisionError), metrics.timed("rondo_commit_seconds", kind="a"):
+    with pytest.raises(ZeroDivisionError), metrics.timed("rondo_export_seconds", kind="a"):
         _ = 1 / 0
 
     for outcome in ("ok", "error"):
         labels = {"kind": "a", "outcome": outcome}
-        assert metrics.registry.get_sample_value("rondo_commit_seconds_count", labels) == 1
+        assert metrics.registry.get_sample_value("rondo_export_seconds_count", labels) == 1
 
 
 def test_two_processes_worth_of_metrics_do_not_meet() -> None:
