@@ -6,6 +6,7 @@ error.
 """
 
 import dataclasses
+import inspect
 import re
 import sys
 import types
@@ -140,10 +141,10 @@ def _in_capitals(kind: type, text: str) -> str:
 
 def _meanings(kind: type) -> dict[str, str]:
     """Read the ``Attributes`` of a class's own docstring: field -> what it means."""
-    _, _, attributes = (kind.__doc__ or "").partition("Attributes:\n")
+    _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
     found: dict[str, str] = {}
     for line in attributes.splitlines():
-        start = re.fullmatch(r"        (\w+): (.+)", line)
+        start = re.fullmatch(r"    (\w+): (.+)", line)
         if start:
             name, found[name] = start[1], start[2]
         elif line.strip():

@@ -25,6 +25,7 @@ _OF_EXTRAS = {
     "rondo_core.aws": "aws",
     "rondo_core.consumer": "service",
     "rondo_core.health": "service",
+    "rondo_core.heartbeat": "service",
     "rondo_core.keras": "keras",
     "rondo_core.keras.export": "export",
     "rondo_core.service": "service",

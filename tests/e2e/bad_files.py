@@ -97,8 +97,6 @@ FILES = {
     "size-bomb": BadFile(
         _size_bomb, "wrong-header", "a header of 1099511627776 bytes is over the limit of"
     ),
-    "nested-bomb": BadFile(
-        _nested_bomb, "wrong-header", "the header is not JSON: maximum recursion depth exceeded"
-    ),
+    "nested-bomb": BadFile(_nested_bomb, "wrong-header", "the header is not JSON: "),
     "pickle": BadFile(_pickle, "wrong-header", "this is a pickle, not a safetensors file"),
 }

@@ -17,10 +17,12 @@ def test_an_emulator_answers_each_service_that_we_use(aws: Aws) -> None:
     s3.put_object(Bucket="answers", Key="a", Body=b"1", IfNoneMatch="*")
 
     assert s3.get_object(Bucket="answers", Key="a")["Body"].read() == b"1"
-    assert sqs.list_queues().get("QueueUrls", []) == []
-    assert sns.list_topics()["Topics"] == []
-    assert dynamodb.list_tables()["TableNames"] == []
-    assert states.list_state_machines()["stateMachines"] == []
+    queue = sqs.create_queue(QueueName="answers")["QueueUrl"]
+    assert queue in sqs.list_queues()["QueueUrls"]
+    topic = sns.create_topic(Name="answers")["TopicArn"]
+    assert topic in [one["TopicArn"] for one in sns.list_topics()["Topics"]]
+    assert "answers" not in dynamodb.list_tables()["TableNames"]
+    assert "answers" not in [one["name"] for one in states.list_state_machines()["stateMachines"]]
 
 
 def test_an_emulator_refuses_a_second_create_of_an_object(aws: Aws) -> None:
