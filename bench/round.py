@@ -2,7 +2,8 @@
 
 Every call is real: SNS, SQS, DynamoDB, S3 and Step Functions of the emulator, HTTP to the gateway,
 Celery on Redis. The clients send their base version back plus a constant. Written to
-``build/bench/round.json``; the phases are read from the times in the rows.
+``build/bench/round.json``; the phases are read from the times in the rows. Beside the clock stands
+the processor time of every program, and of whatever else ran on the machine meanwhile.
 
 ``python -m bench.round [ministack|localstack ...] [--rounds N] [--clients N]``
 """
@@ -27,6 +28,7 @@ from rich.table import Table
 
 import rondo
 from bench import machine
+from bench.cpu import Usage, usage
 from rondo.trainer import RoundTask, Weights
 from rondo_core.aws import connect
 from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key
@@ -82,19 +84,40 @@ class RoundTimes:
         return dict(zip(PHASES, seconds, strict=True))
 
 
-def measure(name: AwsName, *, clients: int, rounds: int) -> list[RoundTimes]:
-    """Run one run on one emulator and return the times of its rounds, warm-up left out."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run cost, warm-up left out.
+
+    Attributes:
+        times: of each round.
+        cpu: program -> processor seconds a round; ``others`` is what else this machine did.
+        wall: seconds a round, on average.
+    """
+
+    times: list[RoundTimes]
+    cpu: dict[str, float]
+    wall: float
+
+
+def measure(name: AwsName, *, clients: int, rounds: int) -> Measured:
+    """Run one run on one emulator."""
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(
             folder=Path(folder), build_folder=checkout() / "build", aws=name, evaluator=False
         )
         with running(plan) as stack:
-            run_id = _run(stack, Path(folder), clients=clients, rounds=rounds + WARM_UP_ROUNDS)
+            run_id, before, after = _run(
+                stack, Path(folder), clients=clients, rounds=rounds + WARM_UP_ROUNDS
+            )
             store = connect(stack.settings).run_store
-            return _times(store, run_id, rounds + WARM_UP_ROUNDS)[WARM_UP_ROUNDS:]
+            return Measured(
+                _times(store, run_id, rounds + WARM_UP_ROUNDS)[WARM_UP_ROUNDS:],
+                after.since(before, rounds),
+                round((after.wall - before.wall) / rounds, 3),
+            )
 
 
-def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> str:
+def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> tuple[str, Usage, Usage]:
     operator = rondo.Operator(stack.gateway_url, stack.operator_token)
     operator.register_model(SPEC, np.zeros((1, 28, 28, 1), np.float32), ["0"])
     invites = operator.invites("mnist-cnn", clients)
@@ -108,9 +131,15 @@ def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> str:
     for federation in federations:
         join = partial(federation.train, trainer=DoNothing(), progress=False)
         threading.Thread(target=join, daemon=True).start()  # the run ends with the stack
-    while _head(operator, run_id) < rounds:
-        time.sleep(0.5)
-    return run_id
+    before = _usage_at(stack, operator, run_id, WARM_UP_ROUNDS)
+    return run_id, before, _usage_at(stack, operator, run_id, rounds)
+
+
+def _usage_at(stack: Stack, operator: rondo.Operator, run_id: str, version: int) -> Usage:
+    while _head(operator, run_id) < version:
+        time.sleep(0.1)
+    programs = (stack.aws.name, "redis", *stack.urls)
+    return usage({name: stack.supervisor.pid(name) for name in programs})
 
 
 def _head(operator: rondo.Operator, run_id: str) -> int:
@@ -143,8 +172,9 @@ def _times(store: RunStore, run_id: str, rounds: int) -> list[RoundTimes]:
     return times
 
 
-def summary(times: list[RoundTimes]) -> dict[str, float]:
+def summary(measured: Measured) -> dict[str, float]:
     """Return the median length of a round, and of each phase."""
+    times = measured.times
     lengths = [(one.ended - one.before).total_seconds() for one in times]
     phases = {name: statistics.median(one.phases()[name] for one in times) for name in PHASES}
     return {
@@ -162,12 +192,13 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=15)
     asked = parser.parse_args()
-    results = {
-        name: summary(measure(name, clients=asked.clients, rounds=asked.rounds))
-        for name in asked.aws
+    measured = {
+        name: measure(name, clients=asked.clients, rounds=asked.rounds) for name in asked.aws
     }
+    results = {name: summary(one) for name, one in measured.items()}
     _print(results, asked.clients)
-    _write(results, asked)
+    _print_cpu(measured)
+    _write(results, measured, asked)
     missed = [name for name, seconds in results.items() if seconds["round"] > TARGET_SECONDS[name]]
     if missed:
         print(f"over the target: {', '.join(missed)}", file=sys.stderr)
@@ -183,7 +214,19 @@ def _print(results: dict[str, dict[str, float]], clients: int) -> None:
     Console(width=110).print(table)
 
 
-def _write(results: dict[str, dict[str, float]], asked: argparse.Namespace) -> None:
+def _print_cpu(measured: Mapping[str, Measured]) -> None:
+    for name, one in measured.items():
+        table = Table("", "seconds", title=f"processor seconds a round on {name}")
+        for program, seconds in sorted(one.cpu.items(), key=lambda item: -item[1]):
+            table.add_row(program, f"{seconds:.3f}")
+        Console(width=110).print(table)
+
+
+def _write(
+    results: dict[str, dict[str, float]],
+    measured: Mapping[str, Measured],
+    asked: argparse.Namespace,
+) -> None:
     file = checkout() / "build" / "bench" / "round.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     report = {
@@ -194,6 +237,8 @@ def _write(results: dict[str, dict[str, float]], asked: argparse.Namespace) -> N
         "rounds": asked.rounds,
         "parameters": 1_199_882,
         "median_seconds": results,
+        "cpu_seconds": {name: one.cpu for name, one in measured.items()},
+        "mean_seconds": {name: one.wall for name, one in measured.items()},
     }
     file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
