@@ -46,7 +46,12 @@ SecondsName = Literal[
     "rondo_predict_seconds",
     "rondo_http_seconds",
 ]
-GaugeName = Literal["rondo_active_rounds", "rondo_waiting_clients", "rondo_served_version"]
+GaugeName = Literal[
+    "rondo_active_rounds",
+    "rondo_waiting_clients",
+    "rondo_served_version",
+    "rondo_predictions_in_flight",
+]
 """Names as Prometheus wants them: base units, ``_total`` for counters.
 
 Labels are ``kind`` and ``outcome`` throughout.
@@ -88,6 +93,12 @@ class Metrics:
     def gauge(self, name: GaugeName, value: float, *, kind: str = "") -> None:
         """Set a gauge."""
         self._gauges[name].labels(kind).set(value)
+
+    @contextmanager
+    def held(self, name: GaugeName, *, kind: str = "") -> Iterator[None]:
+        """Keep a gauge of this process one higher while the block runs."""
+        with self._gauges[name].labels(kind).track_inprogress():
+            yield
 
     @contextmanager
     def timed(self, name: SecondsName, *, kind: str = "") -> Iterator[None]:

@@ -31,6 +31,22 @@ def test_gauge_has_its_last_value() -> None:
     assert metrics.registry.get_sample_value("rondo_active_rounds", {"kind": ""}) == 1
 
 
+def test_gauge_is_higher_while_blocks_hold_it() -> None:
+    metrics = Metrics()
+
+    with metrics.held("rondo_predictions_in_flight"):
+        with (
+            pytest.raises(ZeroDivisionError),
+            metrics.held("rondo_predictions_in_flight"),
+        ):
+            two = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+            _ = 1 / 0
+        one = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+    none = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+
+    assert (two, one, none) == (2, 1, 0)
+
+
 def test_durations_are_counted_and_summed() -> None:
     metrics = Metrics()
 

@@ -382,6 +382,33 @@ def test_metrics_count_requests_rows_and_time(service: Service) -> None:
     assert 'rondo_http_seconds_count{kind="tfs-predict",outcome="ok"} 2.0' in lines
 
 
+class WatchingEngine:
+    """Notes how many predictions are in flight while it computes."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.seen: list[float | None] = []
+
+    def run(self, inputs: Float32Array) -> Float32Array:
+        self.seen.append(in_flight(self._service))
+        return inputs[:, :1]
+
+
+def in_flight(service: Service) -> float | None:
+    return service.metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+
+
+def test_a_prediction_is_in_flight_until_it_is_answered(service: Service) -> None:
+    export, engine = prices_export(7), WatchingEngine(service)
+    service.catalogue.store(Slot(export.alias, ServedModel(export.alias, export.spec, engine)))
+    before = in_flight(service)
+
+    reply = service.ask("POST", "/v1/models/prices:predict", ROW)
+
+    assert reply.status == 200
+    assert (before, engine.seen, in_flight(service)) == (0, [1], 0)
+
+
 # --- HTTP -----------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,10 @@ class HttpApp:
     max_body_bytes: int
     draining: Callable[[], bool]
 
+    def __post_init__(self) -> None:
+        """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
+        self.metrics.gauge("rondo_predictions_in_flight", 0)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         start, name = time.perf_counter(), "unknown"
@@ -150,7 +154,8 @@ class HttpApp:
         served = route.find(request)
         try:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self.workers, route.answer, request, served)
+            with self.metrics.held("rondo_predictions_in_flight"):
+                answer = await loop.run_in_executor(self.workers, route.answer, request, served)
         except RondoError as exc:
             answer = _refusal(exc)
         return replace(answer, headers={**answer.headers, **route.headers(served)})
