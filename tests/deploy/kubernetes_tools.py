@@ -1,7 +1,7 @@
 """What renders and checks ``k8s/`` without a cluster, in an environment of its own.
 
 kubectl (with kustomize in it), kubernetes-validate, checkov and KEDA's types, all from PyPI: none
-of them may constrain what we install (docs/decisions/0014).
+of them may constrain what we install (docs/decisions/0017).
 """
 
 import fcntl

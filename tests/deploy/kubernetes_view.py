@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["OVERLAYS", "Overlay", "Pod", "selected"]
+__all__ = ["OVERLAYS", "SECRETS", "SECRETS_AS_A_WHOLE", "Overlay", "Pod", "selected"]
 
 OVERLAYS = ("aws", "dev")
 
@@ -84,6 +84,10 @@ class Overlay:
         """Return what runs."""
         owners = [*self.of("Deployment").values(), *self.of("Job").values()]
         return [self._pod(owner) for owner in owners]
+
+    def deployments(self) -> list[Pod]:
+        """Return what always runs, or comes and goes."""
+        return [pod for pod in self.pods() if pod.owner["kind"] == "Deployment"]
 
     def our_pods(self) -> list[Pod]:
         """Return what runs of our images."""

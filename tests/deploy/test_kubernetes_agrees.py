@@ -1,30 +1,23 @@
-"""The manifests agree with the code: variables, commands, images, ports, paths, queues, times."""
+"""The manifests agree with the code: variables, commands, images, ports, paths and times."""
 
 import dataclasses
-import json
 import re
 import tomllib
-import typing
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rondo_aggregator.adapters.celery_app import new_app
 from rondo_aggregator.settings import AggregatorSettings
 from rondo_core.consumer import WAIT_SECONDS
 from rondo_core.health import Health, serve_health
-from rondo_core.rows import RoundRow, RunRow
-from rondo_core.settings import AwsSettings, ServiceSettings, read_settings
-from rondo_core.telemetry import GaugeName, Metrics
-from rondo_core.topology import INDEX, QUEUES, Names
-from rondo_dispatcher.settings import Settings as DispatcherSettings
-from rondo_evaluator.settings import Settings as EvaluatorSettings
+from rondo_core.settings import AwsSettings, ServiceSettings
+from rondo_core.telemetry import Metrics
 from rondo_gateway.main import STOP_SECONDS
 from rondo_gateway.settings import Settings as GatewaySettings
 from rondo_gateway.web import health_routes
@@ -32,22 +25,12 @@ from rondo_inference.contracts import operations
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.settings import Settings as InferenceSettings
 from rondo_inference.web.server import FINISH_SECONDS
-from rondo_local.bootstrap import BootstrapSettings
 from rondo_local.readiness import free_port
 from tests.architecture.packages import ROOT
-from tests.deploy.kubernetes_tools import K8S, Tools
-from tests.deploy.kubernetes_view import Overlay, Pod, selected
+from tests.deploy.kubernetes_settings import DOORS, SETTINGS, settings_of, worker_settings
+from tests.deploy.kubernetes_tools import Tools
+from tests.deploy.kubernetes_view import Overlay, selected
 
-SETTINGS: dict[str, type[AwsSettings]] = {
-    "aggregator-intake": AggregatorSettings,
-    "aggregator-worker": AggregatorSettings,
-    "bootstrap": BootstrapSettings,
-    "dispatcher": DispatcherSettings,
-    "evaluator": EvaluatorSettings,
-    "gateway": GatewaySettings,
-    "inference": InferenceSettings,
-}
-QUEUE_OF = {"aggregator-intake": "aggregator", "dispatcher": "dispatcher", "evaluator": "evaluator"}
 FOLDERS = {
     "aggregator-intake": "aggregator",
     "aggregator-worker": "aggregator",
@@ -56,14 +39,9 @@ FOLDERS = {
 CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 PROBES = ("startup", "readiness", "liveness")
 COMPOSE = ROOT / "docker-compose.yml"
-DOORS = {"gateway", "inference", "localstack", "redis"}
 EXIT_SECONDS = 30
 """Every process ends so soon after SIGTERM (docs/architecture.md), but for a worker with a task."""
 MARGIN_SECONDS = 5
-
-
-def settings_of(pod: Pod) -> AwsSettings:
-    return read_settings(SETTINGS[pod.name], pod.variables)
 
 
 # --- variables, commands and images ---------------------------------------------------------------
@@ -104,12 +82,9 @@ def test_every_process_listens_on_all_addresses(overlay: Overlay) -> None:
 
 
 def test_intake_and_workers_agree_on_their_times(overlay: Overlay) -> None:
-    intake, worker = (
-        settings_of(overlay.pod(name)) for name in ("aggregator-intake", "aggregator-worker")
-    )
+    intake, worker = settings_of(overlay.pod("aggregator-intake")), worker_settings(overlay)
 
     assert isinstance(intake, AggregatorSettings)
-    assert isinstance(worker, AggregatorSettings)
     assert intake.task_seconds == worker.task_seconds
     assert intake.lease_seconds == worker.lease_seconds
     assert intake.shard_columns == worker.shard_columns
@@ -147,6 +122,13 @@ def compose_images(compose: Mapping[str, Any]) -> set[str]:
     """Return what Compose builds, and what it pulls: ours without a version."""
     images = {(str(one["image"]), "build" in one) for one in compose["services"].values()}
     return {image.partition(":")[0] if built else image for image, built in images}
+
+
+def _project(image: str) -> dict[str, Any]:
+    """Return ``[project]`` of the folder that an image is named for."""
+    name = image.removeprefix("rondo/")
+    (file,) = [*ROOT.glob(f"services/{name}/pyproject.toml"), *ROOT.glob(f"{name}/pyproject.toml")]
+    return dict(tomllib.loads(file.read_text("utf-8"))["project"])
 
 
 # --- ports and paths ------------------------------------------------------------------------------
@@ -209,7 +191,7 @@ def _is(url: str) -> bool:
 def test_every_service_leads_to_a_port_of_its_pods(overlay: Overlay) -> None:
     services = overlay.of("Service")
 
-    assert services.keys() == {pod.name for pod in overlay.pods() if pod.name in DOORS}
+    assert services.keys() == DOORS | ({"localstack", "redis"} if overlay.name == "dev" else set())
     for name, service in services.items():
         pod = overlay.pod(name)
         assert selected({"matchLabels": service["spec"]["selector"]}, pod.labels)
@@ -232,91 +214,12 @@ def test_what_dev_calls_is_a_service_of_dev(overlays: dict[str, Overlay]) -> Non
     assert called <= offered
 
 
-# --- what scales ----------------------------------------------------------------------------------
-
-
-def test_every_queue_is_measured_for_the_service_that_reads_it(overlay: Overlay) -> None:
-    names, settings = Names(), settings_of(overlay.pod("dispatcher"))
-    measured = {
-        target: trigger["metadata"]["queueURL"]
-        for target, trigger in overlay.triggers()
-        if trigger["type"] == "aws-sqs-queue"
-    }
-
-    assert set(QUEUE_OF.values()) == {queue.service for queue in QUEUES}
-    assert measured.keys() == QUEUE_OF.keys()
-    for target, url in measured.items():
-        parts = urlsplit(url)
-        assert parts.netloc == f"sqs.{settings.aws_region}.amazonaws.com"
-        assert re.fullmatch(r"/\d{12}/" + names.queue(QUEUE_OF[target]), parts.path)
-
-
-def test_rounds_and_runs_are_counted_in_the_index_where_they_are(overlay: Overlay) -> None:
-    counted: dict[str, set[str]] = {}
-    for target, trigger in overlay.triggers():
-        if trigger["type"] != "aws-dynamodb":
-            continue
-        asked = trigger["metadata"]
-        names = json.loads(asked["expressionAttributeNames"])
-        values = json.loads(asked["expressionAttributeValues"])
-        assert (asked["tableName"], asked["indexName"]) == (Names().table, INDEX)
-        assert asked["keyConditionExpression"] == "#active = :kind"
-        assert names == {"#active": INDEX}
-        counted.setdefault(target, set()).add(values[":kind"]["S"])
-
-    round_kind, run_kind = (_active_kind(row) for row in (RoundRow, RunRow))
-    assert counted == {"aggregator-intake": {round_kind}, "dispatcher": {round_kind, run_kind}}
-
-
-def _active_kind(row: type) -> str:
-    """Return the value that an active row of this type has in the index."""
-    (kind, _) = typing.get_args(typing.get_type_hints(row)["active"])
-    return str(*get_args(kind))
-
-
-def test_workers_are_counted_by_the_list_that_celery_fills(overlay: Overlay) -> None:
-    ((target, trigger),) = [one for one in overlay.triggers() if one[1]["type"] == "redis"]
-    settings = settings_of(overlay.pod("aggregator-worker"))
-
-    assert isinstance(settings, AggregatorSettings)
-    assert target == "aggregator-worker"
-    assert trigger["metadata"]["listName"] == new_app(settings).conf.task_default_queue
-    if overlay.name == "dev":
-        address = urlsplit(settings.redis_url.value)
-        assert trigger["metadata"]["address"] == f"{address.hostname}:{address.port}"
-        assert trigger["metadata"]["databaseIndex"] == address.path.removeprefix("/")
-
-
-def test_every_trigger_is_of_the_region_where_the_processes_are(overlay: Overlay) -> None:
-    settings = settings_of(overlay.pod("dispatcher"))
-    of_aws = [one["metadata"] for _, one in overlay.triggers() if one["type"].startswith("aws")]
-
-    assert {asked["awsRegion"] for asked in of_aws} == {settings.aws_region}
-    assert {asked.get("awsEndpoint") for asked in of_aws} == {settings.aws_endpoint_url}
-
-
-def test_inference_is_scaled_on_a_gauge_that_it_has_and_the_adapter_gives(
-    overlays: dict[str, Overlay], tools: Tools
-) -> None:
-    metrics = overlays["aws"].of("HorizontalPodAutoscaler")["inference"]["spec"]["metrics"]
-    (name,) = [one["pods"]["metric"]["name"] for one in metrics if one["type"] == "Pods"]
-    ((values,),) = (one.documents for one in tools.read(K8S / "monitoring/prometheus-adapter.yaml"))
-    (rule,) = values["rules"]["custom"]
-
-    assert name in get_args(GaugeName)
-    assert rule["name"]["as"] == name
-    assert rule["seriesQuery"].startswith(f"{name}{{")
-
-
 # --- times ----------------------------------------------------------------------------------------
 
 
 def test_every_process_has_the_time_that_it_needs_to_end(overlay: Overlay) -> None:
-    worker, inference = (
-        settings_of(overlay.pod(name)) for name in ("aggregator-worker", "inference")
-    )
+    worker, inference = worker_settings(overlay), settings_of(overlay.pod("inference"))
 
-    assert isinstance(worker, AggregatorSettings)
     assert isinstance(inference, InferenceSettings)
     needed = {
         "aggregator-worker": worker.task_seconds,
@@ -329,14 +232,6 @@ def test_every_process_has_the_time_that_it_needs_to_end(overlay: Overlay) -> No
             assert pod.grace_seconds >= max(seconds + MARGIN_SECONDS, EXIT_SECONDS), pod.name
 
 
-def test_workers_stay_longer_than_a_task_that_is_in_no_list_any_more(overlay: Overlay) -> None:
-    settings = settings_of(overlay.pod("aggregator-worker"))
-    scaled = overlay.of("ScaledObject")["aggregator-worker"]["spec"]
-
-    assert isinstance(settings, AggregatorSettings)
-    assert scaled["cooldownPeriod"] > settings.task_seconds
-
-
 def test_an_evaluation_may_take_ten_minutes_before_the_process_counts_as_stuck(
     overlay: Overlay,
 ) -> None:
@@ -345,10 +240,3 @@ def test_an_evaluation_may_take_ten_minutes_before_the_process_counts_as_stuck(
     patience = Health().limit_seconds + probe["periodSeconds"] * probe["failureThreshold"]
 
     assert patience >= 600
-
-
-def _project(image: str) -> dict[str, Any]:
-    """Return ``[project]`` of the folder that an image is named for."""
-    name = image.removeprefix("rondo/")
-    (file,) = [*ROOT.glob(f"services/{name}/pyproject.toml"), *ROOT.glob(f"{name}/pyproject.toml")]
-    return dict(tomllib.loads(file.read_text("utf-8"))["project"])

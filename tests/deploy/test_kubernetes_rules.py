@@ -1,38 +1,12 @@
-"""What the manifests promise and no tool checks: nobody gets in or out, and who may be how many."""
+"""What the manifests promise and no tool checks: who may do what, reach whom, and how they change."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from rondo_aggregator.settings import AggregatorSettings
-from rondo_core.settings import read_settings
+from tests.deploy.kubernetes_settings import DOORS, TRAINING, worker_settings
 from tests.deploy.kubernetes_view import SECRETS, Overlay, Pod, selected
 
-DOORS = {"gateway", "inference"}
-TRAINING = {"aggregator-intake", "aggregator-worker", "dispatcher", "evaluator"}
-"""The side that is nothing while nobody trains."""
-
 MEMORY_UNITS = {"Mi": 2**20, "Gi": 2**30}
-
-TRIGGER_FIELDS = {
-    "aws-dynamodb": {
-        *("tableName", "indexName", "awsRegion", "awsEndpoint", "keyConditionExpression"),
-        *("expressionAttributeNames", "expressionAttributeValues", "targetValue"),
-        "activationTargetValue",
-    },
-    "aws-sqs-queue": {
-        *("queueURL", "queueLength", "activationQueueLength", "awsRegion", "awsEndpoint"),
-        "scaleOnInFlight",
-    },
-    "redis": {
-        *("address", "databaseIndex", "listName", "listLength", "activationListLength"),
-        "enableTLS",
-    },
-}
-"""What KEDA's scalers read; anything else in the metadata would be ignored."""
-
-
-def deployments(overlay: Overlay) -> list[Pod]:
-    return [pod for pod in overlay.pods() if pod.owner["kind"] == "Deployment"]
 
 
 # --- security -------------------------------------------------------------------------------------
@@ -102,7 +76,7 @@ def test_everything_has_requests_and_limits(overlay: Overlay) -> None:
 
 def test_files_in_memory_leave_half_of_it_to_the_process(overlay: Overlay) -> None:
     worker = overlay.pod("aggregator-worker")
-    settings = read_settings(AggregatorSettings, worker.variables)
+    settings = worker_settings(overlay)
     ((folder, size),) = [
         (mount["mountPath"], volume["emptyDir"]["sizeLimit"])
         for volume in worker.spec["volumes"]
@@ -181,83 +155,7 @@ def test_the_metadata_of_a_node_cannot_be_asked(overlays: dict[str, Overlay]) ->
     assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
 
 
-# --- how many, and how they change ----------------------------------------------------------------
-
-
-def test_idle_there_is_nothing_on_the_side_of_training(overlay: Overlay) -> None:
-    scaled = overlay.of("ScaledObject")
-
-    assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == TRAINING
-    for name, one in scaled.items():
-        spec = one["spec"]
-        assert spec["minReplicaCount"] == 0, name
-        assert "idleReplicaCount" not in spec
-        for trigger in spec["triggers"]:
-            (activation,) = [key for key in trigger["metadata"] if key.startswith("activation")]
-            assert trigger["metadata"][activation] == "0", name
-
-
-def test_the_doors_are_never_shut(overlay: Overlay) -> None:
-    autoscalers = overlay.of("HorizontalPodAutoscaler")
-
-    assert {one["spec"]["scaleTargetRef"]["name"] for one in autoscalers.values()} == DOORS
-    for one in autoscalers.values():
-        metrics = [metric["resource"] for metric in one["spec"]["metrics"] if "resource" in metric]
-        assert one["spec"]["minReplicas"] == 2
-        assert one["spec"]["maxReplicas"] > 2
-        assert [metric["name"] for metric in metrics] == ["cpu"]
-
-
-def test_inference_is_scaled_on_what_is_in_flight_too(overlays: dict[str, Overlay]) -> None:
-    kinds = {
-        name: [
-            metric["type"]
-            for metric in overlay.of("HorizontalPodAutoscaler")["inference"]["spec"]["metrics"]
-        ]
-        for name, overlay in overlays.items()
-    }
-
-    assert kinds == {"aws": ["Resource", "Pods"], "dev": ["Resource"]}
-
-
-def test_applying_again_does_not_change_how_many_there_are(overlay: Overlay) -> None:
-    for pod in deployments(overlay):
-        assert ("replicas" in pod.owner["spec"]) == (pod.name not in DOORS | TRAINING), pod.name
-
-
-def test_every_trigger_has_only_what_its_scaler_reads_and_who_it_asks_as(overlay: Overlay) -> None:
-    ways = overlay.of("TriggerAuthentication")
-
-    for target, trigger in overlay.triggers():
-        fields, kind = trigger["metadata"].keys(), trigger["type"]
-        assert fields - TRIGGER_FIELDS[kind] == set(), target
-        assert TRIGGER_FIELDS[kind] - fields <= {"awsEndpoint", "enableTLS"}, target
-        assert trigger["authenticationRef"]["name"] == ("redis" if kind == "redis" else "aws")
-    assert ways.keys() == {"aws", "redis"}
-
-
-def test_redis_is_asked_with_tls_where_it_is_not_in_the_cluster(
-    overlays: dict[str, Overlay],
-) -> None:
-    tls = {
-        name: trigger["metadata"].get("enableTLS")
-        for name, overlay in overlays.items()
-        for _, trigger in overlay.triggers()
-        if trigger["type"] == "redis"
-    }
-
-    assert tls == {"aws": "true", "dev": None}
-
-
-def test_what_cannot_be_measured_keeps_a_reconciler(overlay: Overlay) -> None:
-    scaled = overlay.of("ScaledObject")
-
-    kept = {
-        name: one["spec"]["fallback"] for name, one in scaled.items() if "fallback" in one["spec"]
-    }
-
-    assert kept.keys() == {"aggregator-intake", "dispatcher"}
-    assert {one["replicas"] for one in kept.values()} == {1}
+# --- how they change ------------------------------------------------------------------------------
 
 
 def test_a_node_can_always_be_emptied_one_pod_at_a_time(overlay: Overlay) -> None:
@@ -272,7 +170,7 @@ def test_a_node_can_always_be_emptied_one_pod_at_a_time(overlay: Overlay) -> Non
 
 
 def test_a_new_version_comes_before_the_old_one_goes(overlay: Overlay) -> None:
-    for pod in deployments(overlay):
+    for pod in overlay.deployments():
         if not pod.ours:
             continue
         strategy = pod.owner["spec"]["strategy"]
@@ -281,14 +179,14 @@ def test_a_new_version_comes_before_the_old_one_goes(overlay: Overlay) -> None:
 
 
 def test_a_door_takes_calls_until_balancers_know(overlay: Overlay) -> None:
-    stops = {pod.name: pod.container.get("lifecycle") for pod in deployments(overlay) if pod.ours}
+    stops = {pod.name: pod.container.get("lifecycle") for pod in overlay.deployments() if pod.ours}
 
     assert {name for name, stop in stops.items() if stop} == DOORS
     assert {stops[name]["preStop"]["sleep"]["seconds"] for name in DOORS} == {5}  # type: ignore[index]
 
 
 def test_pods_are_spread_over_zones_and_nodes(overlay: Overlay) -> None:
-    for pod in deployments(overlay):
+    for pod in overlay.deployments():
         if not pod.ours:
             continue
         spread = {one["topologyKey"]: one for one in pod.spec["topologySpreadConstraints"]}

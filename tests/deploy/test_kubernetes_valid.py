@@ -1,14 +1,11 @@
 """The manifests as others see them: Kubernetes' schemas, checkov's checks, KEDA's types."""
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.architecture.packages import ROOT
 from tests.deploy.kubernetes_tools import RELEASES, Judged, Tools
-from tests.deploy.kubernetes_view import Overlay
 
 PAGE = ROOT / "docs" / "kubernetes.md"
 
@@ -88,20 +85,3 @@ def test_checkov_finds_nothing_but_in_what_is_sloppy(
     assert report["summary"]["parsing_errors"] == 0
     assert [one for one in failed if not one.startswith("/sloppy.yaml")] == []
     assert len(failed) > 10
-
-
-def test_every_check_that_is_left_out_is_explained(overlay: Overlay) -> None:
-    left_out = [
-        skip
-        for pod in overlay.pods()
-        for skip in _skips(pod.owner["metadata"].get("annotations", {}))
-    ]
-    page = PAGE.read_text("utf-8")
-
-    assert left_out != []
-    assert [skip for skip in left_out if not re.fullmatch(r"CKV2?_K8S_\d+=\w.{15,}", skip)] == []
-    assert {skip for skip in left_out if f"| `{skip.partition('=')[0]}` |" not in page} == set()
-
-
-def _skips(annotations: dict[str, Any]) -> list[str]:
-    return [text for name, text in annotations.items() if name.startswith("checkov.io/skip")]
