@@ -5,18 +5,20 @@ each file ``{"documents": [...], "faults": {"KIND/NAME": "what is wrong"}}``. A 
 not know is wrong too: the cluster would drop it without a word.
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped,unused-ignore]  # both are of that environment alone
-from cloudcoil.models.keda import v1alpha1  # type: ignore[import-not-found]
+import yaml  # type: ignore[import-untyped,unused-ignore]  # of that environment alone
 
 
 def fault(document: dict[str, Any]) -> str:
     """Say what is wrong with one of KEDA's resources, or nothing."""
-    model = getattr(v1alpha1, document["kind"], None)
+    # Takes a second to import, and most files need it not.
+    types = importlib.import_module("cloudcoil.models.keda.v1alpha1")
+    model = getattr(types, document["kind"], None)
     if model is None:
         return "no such kind"
     try:

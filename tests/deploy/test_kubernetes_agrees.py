@@ -28,7 +28,7 @@ from rondo_inference.web.server import FINISH_SECONDS
 from rondo_local.readiness import free_port
 from tests.architecture.packages import ROOT
 from tests.deploy.kubernetes_settings import DOORS, SETTINGS, settings_of, worker_settings
-from tests.deploy.kubernetes_tools import Tools
+from tests.deploy.kubernetes_tools import K8S, Tools
 from tests.deploy.kubernetes_view import Overlay, selected
 
 FOLDERS = {
@@ -79,6 +79,25 @@ def test_every_process_listens_on_all_addresses(overlay: Overlay) -> None:
     }
 
     assert set(found.values()) == {"0.0.0.0"}  # noqa: S104 - a container's own addresses
+
+
+def test_on_aws_one_file_says_what_differs(overlays: dict[str, Overlay], tools: Tools) -> None:
+    aws, (file,) = overlays["aws"], tools.read(K8S / "overlays" / "aws" / "settings.yaml")
+    (settings,) = file.documents
+    told, pods = settings["data"], aws.our_pods()
+    triggers = [one["metadata"] for _, one in aws.triggers()]
+    (to_redis,) = aws.of("NetworkPolicy")["egress-redis"]["spec"]["egress"]
+
+    assert settings["metadata"]["name"] not in aws.of("ConfigMap")
+    assert {settings_of(pod).aws_region for pod in pods} == {told["region"]}
+    assert {pod.container["image"] for pod in pods} == {
+        f"{told['registry']}/{pod.image}:{told['version']}" for pod in pods
+    }
+    assert {one["queueURL"].split("/")[3] for one in triggers if "queueURL" in one} == {
+        told["account"]
+    }
+    assert [one["address"] for one in triggers if "address" in one] == [told["redis"]]
+    assert to_redis["to"] == [{"ipBlock": {"cidr": told["vpc"]}}]
 
 
 def test_intake_and_workers_agree_on_their_times(overlay: Overlay) -> None:

@@ -1,4 +1,4 @@
-"""What the manifests promise and no tool checks: who may do what, reach whom, and how they change."""
+"""What the manifests promise and no tool checks: who may do what, reach whom, how they change."""
 
 from collections.abc import Iterator
 from typing import Any
