@@ -34,17 +34,24 @@ def test_gauge_has_its_last_value() -> None:
 def test_gauge_is_higher_while_blocks_hold_it() -> None:
     metrics = Metrics()
 
-    with metrics.held("rondo_predictions_in_flight"):
-        with (
-            pytest.raises(ZeroDivisionError),
-            metrics.held("rondo_predictions_in_flight"),
-        ):
-            two = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
-            _ = 1 / 0
-        one = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
-    none = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+    def value() -> float | None:
+        return metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
 
-    assert (two, one, none) == (2, 1, 0)
+    with metrics.held("rondo_predictions_in_flight"):
+        with metrics.held("rondo_predictions_in_flight"):
+            two = value()
+        one = value()
+
+    assert (two, one, value()) == (2, 1, 0)
+
+
+def test_gauge_is_not_held_by_a_block_that_raised() -> None:
+    metrics = Metrics()
+
+    with pytest.raises(ZeroDivisionError), metrics.held("rondo_predictions_in_flight"):
+        _ = 1 / 0
+
+    assert metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""}) == 0
 
 
 def test_durations_are_counted_and_summed() -> None:
