@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,8 +32,8 @@ from bench import machine
 from bench.cpu import Usage, usage
 from rondo.trainer import RoundTask, Weights
 from rondo_core.aws import connect
-from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key
-from rondo_core.rows import RoundRow, UpdateRow, from_item
+from rondo_core.keys import UPDATE_PREFIX, attempt_pk, head_key, round_key
+from rondo_core.rows import HeadRow, RoundRow, UpdateRow, from_item
 from rondo_core.run_store import RunStore
 from rondo_local.emulators import AwsName
 from rondo_local.environments import checkout
@@ -131,22 +132,17 @@ def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> tuple[str,
     for federation in federations:
         join = partial(federation.train, trainer=DoNothing(), progress=False)
         threading.Thread(target=join, daemon=True).start()  # the run ends with the stack
-    before = _usage_at(stack, operator, run_id, WARM_UP_ROUNDS)
-    return run_id, before, _usage_at(stack, operator, run_id, rounds)
+    with closing(connect(stack.settings)) as ports:
+        before = _usage_at(stack, ports.run_store, run_id, WARM_UP_ROUNDS)
+        return run_id, before, _usage_at(stack, ports.run_store, run_id, rounds)
 
 
-def _usage_at(stack: Stack, operator: rondo.Operator, run_id: str, version: int) -> Usage:
-    while _head(operator, run_id) < version:
-        time.sleep(0.1)
+def _usage_at(stack: Stack, store: RunStore, run_id: str, version: int) -> Usage:
+    """Wait for a version, asking for nothing but one row, and read the counters."""
+    while (row := store.get(head_key(run_id))) is None or from_item(row, HeadRow).version < version:
+        time.sleep(0.25)
     programs = (stack.aws.name, "redis", *stack.urls)
     return usage({name: stack.supervisor.pid(name) for name in programs})
-
-
-def _head(operator: rondo.Operator, run_id: str) -> int:
-    try:
-        return operator.run(run_id).head
-    except rondo.NotFound:  # the request is still on its way to the dispatcher
-        return 0
 
 
 def _times(store: RunStore, run_id: str, rounds: int) -> list[RoundTimes]:
