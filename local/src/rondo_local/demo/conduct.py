@@ -26,7 +26,7 @@ from rondo_local.demo.report import Accuracy, Report, Seconds, Served, write
 from rondo_local.processes import Program
 from rondo_local.stack import Stack
 
-__all__ = ["Demo", "conduct"]
+__all__ = ["MODEL", "Demo", "ask", "await_that", "conduct"]
 
 MODEL = "digits"
 OWNERS = "owners"
@@ -70,7 +70,7 @@ def conduct(demo: Demo, stack: Stack, console: Console) -> Report:
     invites = dict(zip(owners, operator.invites(MODEL, len(owners)), strict=True))
     _start_owners(demo, stack, invites)
     with console.status("the owners load TensorFlow and join"):
-        _await("the owners joined", lambda: len(operator.model(MODEL).clients) == len(owners))
+        await_that("the owners joined", lambda: len(operator.model(MODEL).clients) == len(owners))
     begun = time.monotonic()
     run = _train(demo, stack, operator, len(owners), console)
     trained = time.monotonic()
@@ -78,7 +78,7 @@ def conduct(demo: Demo, stack: Stack, console: Console) -> Report:
     if model.champion is None or model.champion_run != run.run_id:
         raise Unavailable(f"run {run.run_id} ended as {run.state}: {run.reason}")
     with console.status("every replica of inference takes the new version over"):
-        guesses = [_ask(url, model.champion, digits.holdout) for url in stack.inference_urls]
+        guesses = [ask(url, model.champion, digits.holdout) for url in stack.inference_urls]
     with console.status("what would each owner have reached alone?"):
         baselines = _baselines(demo.folder)
     stack.supervisor.stop(OWNERS)
@@ -128,7 +128,7 @@ def _train(
         quorum=owners // 2 + 1,
     )
     connect(stack.settings).publish("rondo/demo")(request)
-    _await("the run exists", lambda: any(run.run_id == run_id for run in operator.runs()))
+    await_that("the run exists", lambda: any(run.run_id == run_id for run in operator.runs()))
     with _bar(console) as bar:
         task = bar.add_task("training", total=demo.rounds, accuracy="")
         for view in operator.watch(run_id, poll_seconds=0.5):
@@ -155,10 +155,10 @@ def _curve(run: RunView) -> list[float]:
     return [version.metrics["accuracy"] for version in run.versions if version.metrics]
 
 
-def _ask(url: str, champion: int, holdout: Labelled) -> NDArray[np.int64]:
+def ask(url: str, champion: int, holdout: Labelled) -> NDArray[np.int64]:
     """Return what one replica of inference reads in every picture of the holdout."""
     with httpx.Client(base_url=url, timeout=30.0) as http:
-        _await(f"{url} serves version {champion}", lambda: _serves(http) == champion)
+        await_that(f"{url} serves version {champion}", lambda: _serves(http) == champion)
         scores = [
             _predict(http, champion, holdout.x[start : start + BATCH])
             for start in range(0, len(holdout.x), BATCH)
@@ -186,7 +186,7 @@ def _predict(http: httpx.Client, champion: int, pictures: NDArray[np.float32]) -
 
 def _baselines(folder: Path) -> Baselines:
     file = folder / BASELINES_FILE
-    _await("the baselines are measured", file.exists)
+    await_that("the baselines are measured", file.exists)
     return msgspec.json.decode(file.read_bytes(), type=Baselines)
 
 
@@ -221,7 +221,12 @@ def _report(
     )
 
 
-def _await(what: str, probe: Callable[[], bool]) -> None:
+def await_that(what: str, probe: Callable[[], bool]) -> None:
+    """Ask five times a second until it is so.
+
+    Raises:
+        Unavailable: it is not so after ten minutes; the text says what.
+    """
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not probe():
         if time.monotonic() > deadline:
