@@ -1,0 +1,88 @@
+"""The services' commands: what they do with their word, against a real health page."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from rondo_core.health import Health, serve_health
+from rondo_core.settings import ServiceSettings
+from rondo_core.telemetry import Metrics
+from rondo_local.readiness import free_port
+
+WORDS = [
+    *[(name, "serve") for name in ("dispatcher", "evaluator", "gateway", "inference")],
+    ("aggregator", "intake"),
+    ("aggregator", "worker"),
+]
+SERVICES = sorted({name for name, _ in WORDS})
+
+
+def run(monkeypatch: pytest.MonkeyPatch, service: str, *words: str) -> None:
+    monkeypatch.setattr("sys.argv", [f"rondo-{service}", *words])
+    importlib.import_module(f"rondo_{service}.__main__").main()
+
+
+@pytest.fixture
+def health(monkeypatch: pytest.MonkeyPatch) -> Iterator[Health]:
+    settings, health = ServiceSettings(health_port=free_port()), Health()
+    for variable in ("PORT", "HEALTH_PORT"):
+        monkeypatch.setenv(variable, str(settings.health_port))
+    server = serve_health(settings, health, Metrics())
+    yield health
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("service", "word"), WORDS)
+def test_a_command_does_its_work(
+    service: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = importlib.import_module(f"rondo_{service}.main")
+    monkeypatch.setattr(main, "main", lambda: sys.stdout.write("worked"))
+
+    run(monkeypatch, service, word)
+
+    assert capsys.readouterr().out == "worked"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_command_says_whether_the_process_here_is_ready(
+    service: str,
+    health: Health,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as before:
+        run(monkeypatch, service, "health")
+    health.ready.set()
+    with pytest.raises(SystemExit) as after:
+        run(monkeypatch, service, "health")
+
+    assert (before.value.code, after.value.code) == (1, 0)
+    assert capsys.readouterr().out == "not ready\nready\n"
+
+
+def test_a_command_says_that_nothing_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = str(free_port())
+    monkeypatch.setenv("PORT", port)
+
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "gateway", "health")
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.startswith(f"no answer on port {port}: ")
+
+
+def test_serving_is_what_a_bare_command_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = importlib.import_module("rondo_inference.main")
+    monkeypatch.setattr(main, "main", lambda: sys.stdout.write("worked"))
+
+    run(monkeypatch, "inference")
+
+    assert capsys.readouterr().out == "worked"
