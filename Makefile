@@ -100,6 +100,11 @@ test-e2e: install ## From an SNS message to a prediction
 test-deploy: install ## Compose, Kubernetes, CDK and images agree with the code
 	$(BIN)/pytest tests/deploy
 
+.PHONY: test-containers
+test-containers: install ## Build all images and run the loop in them (needs a Docker engine)
+	@$(BIN)/python -m tests.containers.engine
+	$(BIN)/pytest -s tests/containers
+
 .PHONY: doctest
 doctest: install ## The examples in the docstrings
 	$(BIN)/pytest --doctest-modules $(SOURCES)

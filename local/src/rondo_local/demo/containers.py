@@ -24,9 +24,6 @@ from rondo_local.processes import exit_on_sigterm
 
 __all__ = ["Settings", "conduct", "main", "own", "register"]
 
-ROUNDS = 12
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings(AwsSettings):
     """What the programs read from their environment.
@@ -35,11 +32,13 @@ class Settings(AwsSettings):
         rondo_url: the gateway's address.
         rondo_token: the operators' token.
         rondo_inference_url: inference's address; its name stands for every replica.
+        demo_rounds: of the run.
     """
 
     rondo_url: str
     rondo_token: Secret
     rondo_inference_url: str = ""
+    demo_rounds: int = 12
 
 
 def register(settings: Settings, spec: str) -> None:
@@ -78,7 +77,7 @@ def conduct(settings: Settings) -> None:
         run_id=run_id,
         occurred_at=now,
         model=MODEL,
-        rounds=ROUNDS,
+        rounds=settings.demo_rounds,
         target=len(digits.owners),
         quorum=len(digits.owners) - 1,
     )
