@@ -24,7 +24,7 @@ from tests.deploy.compose import DOCKERFILES, Dockerfile, compose_file, ours
 COMPOSE = compose_file()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ours(COMPOSE)
-DEMO = {name: one for name, one in OURS.items() if one["image"] == "rondo/demo"}
+DEMO = {name: one for name, one in OURS.items() if one["image"].startswith("rondo/demo:")}
 SETTINGS: dict[str, type] = {
     "aggregator": AggregatorSettings,
     "aggregator-worker": AggregatorSettings,
@@ -48,8 +48,8 @@ each_of_ours = pytest.mark.parametrize("name", OURS)
 def environment(name: str) -> dict[str, str]:
     """Variables of a service: its image's, and what Compose adds."""
     (image,) = {file for file in map(Dockerfile.read, DOCKERFILES) if built_from(name) == file.path}
-    given: dict[str, str] = OURS[name].get("environment", {})
-    return image.environment | given
+    given = OURS[name].get("environment", {})
+    return image.environment | {variable: str(value) for variable, value in given.items()}
 
 
 def built_from(name: str) -> Path:
@@ -83,9 +83,10 @@ def test_the_variables_are_enough_to_start(name: str) -> None:
 @each_of_ours
 def test_every_image_is_built_once_here_from_a_dockerfile(name: str) -> None:
     image, file = OURS[name]["image"], built_from(name)
+    labels = Dockerfile.read(file).labels
 
     assert file in DOCKERFILES
-    assert file.parent.name == image.removeprefix("rondo/").replace("demo", "local")
+    assert image.replace("demo", "local") == f"{labels['title']}:{labels['version']}"
     assert ("build" in OURS[name]) != (OURS[name].get("pull_policy") == "never")
 
 
@@ -132,18 +133,19 @@ def test_ours_run_locked_up_and_may_finish_what_they_do(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_nobody_starts_before_what_it_needs_can_be_used(name: str) -> None:
-    needed = SERVICES[name].get("depends_on", {})
-    ends = {
-        other: one["condition"] == "service_completed_successfully" for other, one in needed.items()
+    needed = {
+        other: one["condition"] for other, one in SERVICES[name].get("depends_on", {}).items()
     }
 
-    for other in needed:
-        checked = "healthcheck" in SERVICES[other] or other in SETTINGS.keys() - {
-            "bootstrap",
-            *DEMO,
-        }
-        assert ends[other] != checked, f"{name} cannot know when {other} is ready"
+    assert needed == {other: ready_when(other) for other in needed}
     assert "sleep" not in str(SERVICES[name])
+
+
+def ready_when(name: str) -> str:
+    """Return what others can wait for: its end, its health, or where it has none its start."""
+    if name in {"bootstrap", "demo-model"}:
+        return "service_completed_successfully"
+    return "service_started" if name in DEMO else "service_healthy"
 
 
 @each_of_ours
@@ -182,10 +184,16 @@ def test_the_operators_token_is_the_same_for_all() -> None:
     assert {one["environment"]["RONDO_TOKEN"] for one in DEMO.values()} == {chosen}
 
 
+@pytest.mark.parametrize("name", SERVICES.keys() - OURS.keys())
+def test_others_have_a_health_check_here(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"]
+
+
 def test_the_demo_has_every_owner_of_the_digits_and_words_that_the_program_knows() -> None:
     owners = {one["command"][2] for one in DEMO.values() if one["command"][1] == "own"}
 
     assert owners == OWNED_CLASSES.keys()
+    assert owners <= DEMO["demo"]["depends_on"].keys()
     assert {one["command"][1] for one in DEMO.values()} == WORDS.keys()
     assert {tuple(one["profiles"]) for one in DEMO.values()} == {("demo",)}
 
