@@ -24,6 +24,7 @@ from rondo_local.processes import exit_on_sigterm
 
 __all__ = ["Settings", "conduct", "main", "own", "register"]
 
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(AwsSettings):
     """What the programs read from their environment.
