@@ -64,7 +64,7 @@ def test_a_change_of_one_line_installs_nothing_of_others_again(
         copy(source, tmp_path / name)
     for service in ("gateway", "evaluator"):
         main = tmp_path / f"services/{service}/src/rondo_{service}/main.py"
-        main.write_text(f"{main.read_text()}\n# changed\n")
+        main.write_text(f"{main.read_text()}\n# changed at {time.time_ns()}\n")
 
         started = time.monotonic()
         file = tmp_path / "services" / service / "Dockerfile"
