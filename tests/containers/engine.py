@@ -7,11 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.architecture.packages import ROOT
 
-__all__ = ["PROJECT", "SCALE", "compose", "docker", "inspect", "missing", "until"]
+__all__ = [
+    "PROJECT",
+    "SCALE",
+    "compose",
+    "docker",
+    "environment",
+    "inspect",
+    "missing",
+    "until",
+]
 
 PROJECT = "rondo-test"
 """Not the name that a developer's own stack has."""
@@ -43,12 +53,14 @@ def compose(*arguments: str) -> str:
     return docker("compose", "--ansi", "never", "--profile", "demo", *arguments)
 
 
-def environment() -> dict[str, str]:
-    """Return the variables that Docker, and the README's commands, get.
+def environment(*tools: Path) -> dict[str, str]:
+    """Return the variables that Docker, and the README's commands with their tools, get.
 
     The demo's run is so short that the README's, which is longer, is better and gets promoted.
     """
-    return {**os.environ, "COMPOSE_PROJECT_NAME": PROJECT, "RONDO_DEMO_ROUNDS": "2"}
+    path = os.pathsep.join([*map(str, tools), os.environ["PATH"]])
+    own = {"COMPOSE_PROJECT_NAME": PROJECT, "RONDO_DEMO_ROUNDS": "2", "PATH": path}
+    return {**os.environ, **own}
 
 
 def inspect(container: str) -> dict[str, Any]:

@@ -17,10 +17,18 @@ import pytest
 import rondo
 from rondo_core.operator_wire import RunView
 from rondo_local.demo.data import load
-from tests.containers.engine import PROJECT, SCALE, compose, docker, inspect, until
-from tests.containers.readme import run_snippet
+from tests.containers.engine import (
+    PROJECT,
+    SCALE,
+    compose,
+    docker,
+    environment,
+    inspect,
+    until,
+)
 from tests.deploy.compose import compose_file, ours
 from tests.e2e.people import SPEC, SoftmaxRegression, digits
+from tests.readme import run_snippet
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("stack")]
 
@@ -115,7 +123,7 @@ def test_four_owners_in_containers_train_what_both_replicas_serve(
 def test_the_readmes_message_starts_a_run_that_outlives_every_service(
     operator: rondo.Operator, aws_folder: Path
 ) -> None:
-    sent = json.loads(run_snippet("sns publish", tools=aws_folder))
+    sent = json.loads(run_snippet("sns publish", environment(aws_folder)))
     assert sent["MessageId"]
     killed = {name: containers(name)[0] for name in (*VICTIMS, "evaluator")}
 
@@ -150,7 +158,7 @@ def kill_and_start(container: str) -> None:
 
 
 def test_the_readmes_question_is_answered(aws_folder: Path) -> None:
-    answer = json.loads(run_snippet('curl -s "http://$(docker', tools=aws_folder))
+    answer = json.loads(run_snippet('curl -s "http://$(docker', environment(aws_folder)))
 
     assert int(np.argmax(answer["predictions"][0])) == 7
 

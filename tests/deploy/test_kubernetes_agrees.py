@@ -126,7 +126,6 @@ def test_every_image_is_of_a_folder_in_its_version(overlay: Overlay) -> None:
         assert str(pod.container["image"]).rpartition(":")[2] == _project(pod.image)["version"]
 
 
-@pytest.mark.skipif(not COMPOSE.exists(), reason="there is no docker-compose.yml")
 def test_compose_builds_every_image_and_runs_the_same_stand_ins(
     overlays: dict[str, Overlay], tools: Tools
 ) -> None:

@@ -3,6 +3,8 @@
 Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line was wrong.
 """
 
+import os
+
 import click
 
 from rondo.commands.client import client
@@ -41,4 +43,5 @@ for _command in (client, demo, model, predict, run, up):
 
 def main() -> None:
     """Run the command and end the process."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what it says is not for a data owner
     commands.main()

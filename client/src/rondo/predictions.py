@@ -9,13 +9,14 @@ import httpx
 import msgspec
 import numpy as np
 
-from rondo.errors import error_from
+from rondo.errors import Missing, error_from
 from rondo.retry import Patience, persevere
 from rondo_core.errors import Invalid, Unavailable
 
 __all__ = ["Prediction", "Predictions", "ask", "read_rows"]
 
 _PROBABILITY = "probability_"
+_LOOK_SECONDS = 0.5
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +63,13 @@ def read_rows(path: Path) -> tuple[bytes, str]:
 
 
 def ask(
-    http: httpx.Client, model: str, body: bytes, content_type: str, patience: Patience
+    http: httpx.Client,
+    model: str,
+    body: bytes,
+    content_type: str,
+    patience: Patience,
+    *,
+    appear_seconds: float = 5.0,
 ) -> Predictions:
     """Send rows to a model.
 
@@ -72,9 +79,11 @@ def ask(
         body: the rows, as `read_rows` gives them.
         content_type: of the body.
         patience: for how long to repeat what finds nobody.
+        appear_seconds: for how long a model that is not served may just have been promoted.
 
     Raises:
         GatewayError: inference refuses; the text names row and column.
+        Missing: the model is not served.
         Unavailable: it does not answer.
         Invalid: it answers something else than predictions.
     """
@@ -86,7 +95,15 @@ def ask(
         content=body,
         headers={"Content-Type": content_type, "Accept": "text/csv"},
     )
-    response = persevere(partial(_send, http, request), patience)
+    appear_by = patience.clock.monotonic() + appear_seconds
+    while True:
+        try:
+            response = persevere(partial(_send, http, request), patience)
+            break
+        except Missing:
+            if patience.clock.monotonic() >= appear_by:
+                raise
+            patience.clock.sleep(_LOOK_SECONDS)
     return Predictions(
         model=model,
         version=response.headers.get("X-Rondo-Version", "unknown"),

@@ -146,6 +146,27 @@ def test_predicting_fails_with_one_line(
     assert text in error_of(ask(model, name, expect=1))
 
 
+@pytest.mark.parametrize(("misses", "expect"), [(3, 0), (99, 1)])
+def test_model_that_is_not_served_may_have_been_promoted_just_now(
+    command: Command, clock: ManualClock, tmp_path: Path, misses: int, expect: int
+) -> None:
+    asked = []
+
+    def appearing(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) <= misses:
+            return httpx.Response(404, json={"error": "there is no model 'line'"})
+        return inference(request)
+
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    seams = Seams(transport=httpx.MockTransport(appearing), clock=clock, environ={})
+
+    result = command("predict", "line", "rows.csv", expect=expect, given=seams)
+
+    assert len(asked) == (misses + 1 if expect == 0 else 11)
+    assert ("there is no model 'line'" in result.output) == (expect == 1)
+
+
 def test_inference_that_is_away_is_one_line(
     command: Command, clock: ManualClock, tmp_path: Path
 ) -> None:

@@ -2,10 +2,9 @@
 
 import re
 import subprocess
-from pathlib import Path
+from collections.abc import Mapping
 
 from tests.architecture.packages import ROOT
-from tests.containers.engine import environment
 
 __all__ = ["run_snippet", "snippet"]
 
@@ -19,17 +18,15 @@ def snippet(holding: str) -> str:
     return str(found)
 
 
-def run_snippet(holding: str, *, tools: Path) -> str:
+def run_snippet(holding: str, environment: Mapping[str, str]) -> str:
     """Run it in a shell at the root of the checkout; returns what it printed."""
-    given = environment()
-    given["PATH"] = f"{tools}:{given['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", snippet(holding)],
+        ["/bin/bash", "-euo", "pipefail", "-c", snippet(holding)],
         cwd=ROOT,
-        env=given,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
