@@ -4,7 +4,9 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 
 from rondo_core.bus import EventSource
 from rondo_core.consumer import BatchHandler, Consumer
@@ -13,9 +15,12 @@ from rondo_core.health import Health, serve_health
 from rondo_core.settings import ServiceSettings
 from rondo_core.telemetry import Metrics
 
-__all__ = ["run_worker", "stop_on_signals", "sweep_once"]
+__all__ = ["run_worker", "sweep_once"]
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
+"""A signal that comes just before the main thread goes to sleep does not wake it."""
 
 
 def sweep_once(sweep: Callable[[], object], metrics: Metrics) -> None:
@@ -26,14 +31,6 @@ def sweep_once(sweep: Callable[[], object], metrics: Metrics) -> None:
     except Exception:  # the outermost loop of the sweeper
         log.exception("sweep failed")
         metrics.count("rondo_loop_failures_total", kind="sweep", outcome="error")
-
-
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; to be called from the main thread."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def run_worker(
@@ -50,7 +47,7 @@ def run_worker(
     Blocks; to be called from the main thread. Serves ``/healthz``, ``/readyz`` and ``/metrics`` on
     the health address of ``settings``.
     """
-    stop, health = stop_on_signals(), Health()
+    stop, health, asked = threading.Event(), Health(), _asked_to_stop()
     server = serve_health(settings, health, metrics)
     loops: dict[str, Callable[[], float]] = {"consumer": Consumer(source, handlers, metrics)}
     if sweep is not None:
@@ -63,13 +60,33 @@ def run_worker(
         thread.start()
     health.ready.set()
     log.info("started")
-    stop.wait()
+    _await(asked)
+    stop.set()
     health.ready.clear()
     for thread in threads:
         thread.join()
     server.shutdown()
     server.server_close()
     log.info("stopped")
+
+
+def _asked_to_stop() -> "SimpleQueue[int]":
+    """Return what SIGTERM and SIGINT are put into.
+
+    Their handler interrupts the main thread anywhere, also while it holds an event's lock; this
+    queue may be put into even then.
+    """
+    asked: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: asked.put(number))
+    return asked
+
+
+def _await(asked: "SimpleQueue[int]") -> None:
+    while True:
+        with suppress(Empty):
+            asked.get(timeout=_LOOK_SECONDS)
+            return
 
 
 def _loop(name: str, body: Callable[[], float], stop: threading.Event, health: Health) -> None:
