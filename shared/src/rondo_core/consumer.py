@@ -22,12 +22,13 @@ BatchHandler = Callable[[Sequence[Any]], None]
 WAIT_SECONDS = 5.0
 """How long an empty receive waits, and so how long a worker may take to notice SIGTERM."""
 
-SHORT_RECEIVES = 4
-SHORT_PAUSE_SECONDS = 0.012
+SHORT_RECEIVES = 2
+SHORT_PAUSE_SECONDS = 0.025
 """Events come in chains: what a handler published brings the next message within milliseconds.
 
 A long poll that began just before may notice it late (one emulator looks every 100 ms). So a batch
-is followed by short receives, which cost at most four empty requests a batch.
+is followed by short receives, which cost at most two empty requests a batch (an emulator may need
+10 ms of its one processor for each).
 """
 
 BACKOFF_SECONDS = 1.0
