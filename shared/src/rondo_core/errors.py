@@ -8,6 +8,7 @@ RondoError
 │   ├── LayoutMismatch   arrays that are not the model's layers
 │   ├── UpdateInvalid    an update that must be rejected (``code`` says which rule)
 │   ├── RowInvalid       a row of a CSV or a JSON instance that does not fit the input schema
+│   ├── StrategyInvalid  a strategy or a parameter that does not exist, or breaks a bound
 │   ├── EmptyRound       nothing to combine, or a total weight that is not positive
 │   └── SettingsInvalid  environment variables that are missing or wrong
 ├── NotFound         the thing named does not exist (404)
@@ -29,6 +30,7 @@ __all__ = [
     "RowInvalid",
     "SettingsInvalid",
     "SpecInvalid",
+    "StrategyInvalid",
     "Unavailable",
     "UpdateInvalid",
 ]
@@ -119,6 +121,10 @@ class RowInvalid(Invalid):
         self.row = row
         self.column = column
         self.rule = rule
+
+
+class StrategyInvalid(Invalid):
+    """A strategy or a parameter does not exist, breaks a bound, or does not fit the round."""
 
 
 class EmptyRound(Invalid):

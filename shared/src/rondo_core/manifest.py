@@ -11,14 +11,19 @@ from rondo_core.events import Scalar
 __all__ = ["Manifest", "ManifestEntry", "decode_manifest", "encode_manifest"]
 
 
-class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One accepted update: which bytes, and how many examples stand behind them."""
+class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One accepted update: which bytes, and how many examples stand behind them.
+
+    Attributes:
+        staleness: versions between the base that it was trained on and the round's.
+    """
 
     client_id: str
     sha256: str
     examples: int
     key: str
     object_version: str
+    staleness: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

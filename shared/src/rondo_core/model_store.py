@@ -20,8 +20,12 @@ __all__ = [
     "export_key",
     "holdout_key",
     "manifest_key",
+    "mix_key",
     "partial_key",
+    "products_key",
+    "slot_key",
     "spec_key",
+    "state_key",
     "update_key",
     "weights_key",
 ]
@@ -151,9 +155,30 @@ def manifest_key(sha256: str) -> str:
     return f"manifests/{sha256}"
 
 
-def partial_key(manifest: str, start: int, stop: int) -> str:
-    """Name the combined columns ``[start, stop)`` of a manifest."""
-    return f"partials/{manifest}/{start:012d}-{stop:012d}"
+def partial_key(manifest: str, start: int, stop: int, slot: str | None = None) -> str:
+    """Name the combined columns ``[start, stop)`` of a manifest, or those of a state vector."""
+    columns = f"partials/{manifest}/{start:012d}-{stop:012d}"
+    return columns if slot is None else f"{columns}.{slot}"
+
+
+def products_key(manifest: str, start: int, stop: int) -> str:
+    """Name the inner products of a manifest's updates over columns ``[start, stop)``."""
+    return f"products/{manifest}/{start:012d}-{stop:012d}"
+
+
+def mix_key(manifest: str) -> str:
+    """Name what the updates of a manifest count, where that depends on their products."""
+    return f"mixes/{manifest}"
+
+
+def state_key(sha256: str) -> str:
+    """Name the state that a strategy keeps beside a version."""
+    return f"states/{sha256}"
+
+
+def slot_key(sha256: str) -> str:
+    """Name one of a state's vectors (a safetensors file of the version's layout) by its digest."""
+    return f"slots/{sha256}"
 
 
 def spec_key(sha256: str) -> str:

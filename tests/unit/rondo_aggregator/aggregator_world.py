@@ -12,11 +12,12 @@ import pytest
 from rondo_aggregator.adapters.celery_app import new_app
 from rondo_aggregator.adapters.celery_jobs import CeleryJobs
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
+from rondo_aggregator.adapters.own_strategies import installed_strategy
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.handlers.ports import Worker
 from rondo_aggregator.handlers.sweep import Sweeper
 from rondo_aggregator.settings import AggregatorSettings
-from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_validate
+from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_products, run_validate
 from rondo_core.bus import Publish
 from rondo_core.events import Event
 from rondo_core.layout import Layout
@@ -71,7 +72,7 @@ class World(RoundRows[WatchedRunStore, CountingModelStore]):
             publish=publish or self.bus.publish,
             clock=self.clock,
             metrics=self.metrics,
-            worker=Worker(name, self.shard_columns),
+            worker=Worker(name, self.shard_columns, installed_strategy),
         )
 
     def sweeper(self, lease_seconds: float = 5.0) -> Sweeper:
@@ -108,6 +109,8 @@ class World(RoundRows[WatchedRunStore, CountingModelStore]):
                 run_combine(task.attempt, take_over, self.ports)
             case "rondo.partial", {"manifest": manifest, "width": width, "index": index}:
                 run_partial(task.attempt, manifest, width, index, self.ports)
+            case "rondo.products", {"manifest": manifest, "width": width, "index": index}:
+                run_products(task.attempt, manifest, width, index, self.ports)
             case unknown:
                 pytest.fail(f"no such task: {unknown}")
 

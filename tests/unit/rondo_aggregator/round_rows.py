@@ -1,12 +1,14 @@
 """What gateway, clients and dispatcher do to the rows and objects of a round, and what is there."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.errors import Unavailable
+from rondo_core.events import Scalar
 from rondo_core.keys import GATE_PREFIX, GATES, gate_key, head_key, version_key
 from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.manifest import Manifest, ManifestEntry, encode_manifest
@@ -190,7 +192,12 @@ class RoundRows(Generic[Store, Models]):
             ),
         )
 
-    def write_manifest(self) -> Manifest:
+    def write_manifest(
+        self,
+        strategy: str = "fedavg",
+        parameters: Mapping[str, Scalar] | None = None,
+        optimizer_state: str | None = None,
+    ) -> Manifest:
         """Do T4, as the dispatcher does it."""
         accepted = [row for row in self.updates().values() if row.state == "ACCEPTED"]
         assert len(accepted) == self.counted()
@@ -200,7 +207,9 @@ class RoundRows(Generic[Store, Models]):
             attempt=1,
             base=self.round().base_sha256,
             layout=self.layout.digest,
-            strategy="fedavg",
+            strategy=strategy,
+            parameters=parameters or {},
+            optimizer_state=optimizer_state,
             updates=tuple(
                 ManifestEntry(
                     client_id=row.client_id,

@@ -123,10 +123,10 @@ def test_a_different_request_under_the_same_run_id_is_dead_lettered_naming_the_f
         ({"model": "cats"}, "model 'cats' has not registered a model spec"),
         ({"spec": "9" * 64}, f"model 'digits' has not registered the model spec {'9' * 64}"),
         ({"quorum": 3}, "quorum 3 is more than target 2"),
-        ({"strategy": "magic"}, "unknown strategy 'magic'; known: fedavg"),
+        ({"strategy": "magic"}, "unknown strategy 'magic'; known: adaptive-clipped-mean, bulyan"),
         (
             {"parameters": {"beta": 0.9}},
-            "strategy 'fedavg' has no parameter 'beta'; it takes: none",
+            "strategy 'fedavg' has no parameter 'beta'; it takes: examples_cap, ",
         ),
         ({"training": {"epoch": 3}}, "training: "),
         ({"training": {"epochs": 0}}, "training: $.training.epochs"),

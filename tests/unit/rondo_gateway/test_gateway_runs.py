@@ -77,6 +77,12 @@ def test_a_named_spec_must_be_the_models(world: World, http: Http) -> None:
         ({"model": MODEL, "deadline_seconds": -1}, "$.deadline_seconds"),
         ({"model": MODEL, "parameters": {"mu": [1]}}, "$.parameters"),
         ({"model": MODEL, "target": 1, "quorum": 2}, "$.target"),
+        ({"model": MODEL, "strategy": "magic"}, "unknown strategy 'magic'; known: adaptive-clip"),
+        ({"model": MODEL, "parameters": {"beta": 1}}, "'fedavg' has no parameter 'beta'; it takes"),
+        (
+            {"model": MODEL, "strategy": "trimmed-mean", "parameters": {"trim": 0.5}},
+            "trim: Expected `float` < 0.5, found 0.5",
+        ),
         ([MODEL], "array"),
     ],
 )

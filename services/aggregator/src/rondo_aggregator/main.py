@@ -12,11 +12,13 @@ from rondo_aggregator.adapters.celery_app import new_app, work
 from rondo_aggregator.adapters.celery_jobs import CeleryJobs
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
 from rondo_aggregator.adapters.metrics_pipe import pipe_to
+from rondo_aggregator.adapters.own_strategies import installed_strategy
 from rondo_aggregator.domain.attempt import SERVICE
 from rondo_aggregator.handlers.intake import intake_handlers
 from rondo_aggregator.handlers.ports import Worker
 from rondo_aggregator.handlers.sweep import Sweeper
 from rondo_aggregator.settings import AggregatorSettings
+from rondo_aggregator.strategies.kernels import warm
 from rondo_aggregator.tasks import WorkerPorts, build_app
 from rondo_core.aws import connect
 from rondo_core.clock import SystemClock
@@ -59,6 +61,7 @@ def _intake(settings: AggregatorSettings) -> None:
 def _worker(settings: AggregatorSettings) -> None:
     metrics = Metrics()
     size = settings.cache_bytes
+    warm()  # before the fork, so that no child and no task waits for the compiler
     with cache_folder(settings.cache_folder, max_bytes=size) as folder, pipe_to(metrics) as piped:
         cache = FileCache(folder, max_bytes=size)
         work(build_app(settings, partial(_open_ports, settings, cache, piped)), settings, metrics)
@@ -75,5 +78,5 @@ def _open_ports(
         publish=aws.publish(f"rondo/{SERVICE}"),
         clock=SystemClock(),
         metrics=metrics,
-        worker=Worker(secrets.token_hex(8), settings.shard_columns),
+        worker=Worker(secrets.token_hex(8), settings.shard_columns, installed_strategy),
     )

@@ -1,4 +1,4 @@
-"""The Celery door: the app and its three tasks.
+"""The Celery door: the app and its four tasks.
 
 A task carries ids only, as JSON, and has no result: it is a wake-up call that may be lost or come
 twice. The rows say what is to be done, and the sweep repeats what nobody did.
@@ -15,11 +15,12 @@ from celery import Celery
 from celery.signals import worker_process_init
 
 from rondo_aggregator.adapters.celery_app import new_app
-from rondo_aggregator.adapters.celery_jobs import COMBINE, PARTIAL, VALIDATE
+from rondo_aggregator.adapters.celery_jobs import COMBINE, PARTIAL, PRODUCTS, VALIDATE
 from rondo_aggregator.adapters.lease import keep_moving
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.handlers.combine import combine_round
 from rondo_aggregator.handlers.judge import judge_updates
+from rondo_aggregator.handlers.mixing import sum_products
 from rondo_aggregator.handlers.partials import make_partial, move_lease
 from rondo_aggregator.handlers.ports import Jobs, Objects, Worker
 from rondo_aggregator.settings import AggregatorSettings
@@ -34,6 +35,7 @@ __all__ = [
     "build_app",
     "run_combine",
     "run_partial",
+    "run_products",
     "run_task",
     "run_validate",
 ]
@@ -114,6 +116,14 @@ def _add_tasks(app: Celery, ports: Callable[[], WorkerPorts], every_seconds: flo
         with leased(which):
             run_partial(which, manifest, width, index, ports())
 
+    @app.task(name=PRODUCTS, shared=False)
+    def products(
+        run_id: str, round_: int, attempt: int, *, manifest: str, width: int, index: int
+    ) -> None:
+        which = Attempt(run_id, round_, attempt)
+        with leased(which):
+            run_products(which, manifest, width, index, ports())
+
 
 def run_validate(attempt: Attempt, clients: Collection[str], ports: WorkerPorts) -> None:
     """Judge updates, as the task ``rondo.validate``."""
@@ -169,9 +179,31 @@ def run_partial(
                 store=ports.store,
                 objects=ports.objects,
                 jobs=ports.jobs,
+                strategies=ports.worker.strategies,
             )
 
     run_task("partial", attempt, body, ports)
+
+
+def run_products(
+    attempt: Attempt, manifest: str, width: int, index: int, ports: WorkerPorts
+) -> None:
+    """Sum one shard's inner products, as the task ``rondo.products``."""
+
+    def body() -> str:
+        with ports.metrics.timed("rondo_combine_seconds", kind="products"):
+            return sum_products(
+                attempt,
+                manifest,
+                width=width,
+                index=index,
+                store=ports.store,
+                objects=ports.objects,
+                jobs=ports.jobs,
+                strategies=ports.worker.strategies,
+            )
+
+    run_task("products", attempt, body, ports)
 
 
 def run_task(name: str, attempt: Attempt, body: Callable[[], str], ports: WorkerPorts) -> None:

@@ -8,11 +8,12 @@ from kombu.exceptions import OperationalError
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_core.errors import Unavailable
 
-__all__ = ["COMBINE", "PARTIAL", "VALIDATE", "CeleryJobs"]
+__all__ = ["COMBINE", "PARTIAL", "PRODUCTS", "VALIDATE", "CeleryJobs"]
 
 VALIDATE = "rondo.validate"
 COMBINE = "rondo.combine"
 PARTIAL = "rondo.partial"
+PRODUCTS = "rondo.products"
 
 
 class CeleryJobs:
@@ -28,6 +29,10 @@ class CeleryJobs:
     def combine(self, attempt: Attempt, *, take_over: int | None = None) -> None:
         """Enqueue ``rondo.combine``."""
         self._send(COMBINE, attempt, take_over=take_over)
+
+    def sum_products(self, attempt: Attempt, *, manifest: str, width: int, index: int) -> None:
+        """Enqueue ``rondo.products``."""
+        self._send(PRODUCTS, attempt, manifest=manifest, width=width, index=index)
 
     def make_partial(self, attempt: Attempt, *, manifest: str, width: int, index: int) -> None:
         """Enqueue ``rondo.partial``."""

@@ -116,6 +116,13 @@ class FileObjects:
             return held
         return self._cache.put(name, self._blocks(key, start, stop, version))
 
+    def passing(self, key: str, start: int, stop: int, version: str | None = None) -> memoryview:
+        """Return a range of an object's mapped file, or fetch it into memory."""
+        held = self._cache.get(_name(key, version))
+        if held is not None:
+            return held[start:stop]
+        return memoryview(self._models.get(key, start=start, stop=stop, version=version))
+
     def put(self, key: str, data: bytes) -> ObjectInfo:
         """Create an object, and keep it once the store has it."""
         info = self._models.put(key, data)

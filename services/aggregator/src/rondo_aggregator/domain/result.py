@@ -35,11 +35,13 @@ class Result:
         sha256: of the version's file.
         size: of that file, in bytes.
         metrics: what the clients measured on the base version.
+        optimizer_state: SHA-256 of the state after the round, where the strategy keeps one.
     """
 
     sha256: str
     size: int
     metrics: Mapping[str, float]
+    optimizer_state: str | None = None
 
 
 def may_claim(round_: RoundRow, *, owner: str, take_over: int | None) -> bool:
@@ -120,6 +122,7 @@ def commit_changes(
         manifest=round_.manifest,
         updates=len(manifest.updates),
         examples=sum(entry.examples for entry in manifest.updates),
+        optimizer_state=result.optimizer_state,
         metrics=dict(result.metrics),
         committed_at=now,
     )

@@ -1,6 +1,5 @@
 """The task ``combine``: T5 claim, T6 where there is more than one shard, and the way to T7."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -9,13 +8,13 @@ from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.domain.result import claim, claim_change, may_claim
 from rondo_aggregator.domain.shards import Shard, split
 from rondo_aggregator.handlers.commit import Committed, commit_version
-from rondo_aggregator.handlers.partials import missing_shards, noting_failure, shard_key
+from rondo_aggregator.handlers.mixing import ask_for_products, write_mix
+from rondo_aggregator.handlers.partials import missing_shards, noting_failure
 from rondo_aggregator.handlers.ports import Jobs, Objects, Worker
-from rondo_aggregator.handlers.reading import Source, combined, round_of, source_of
+from rondo_aggregator.handlers.reading import Source, round_of, source_of
+from rondo_aggregator.handlers.writing import write_version
 from rondo_core.bus import Publish
 from rondo_core.errors import Unavailable
-from rondo_core.layout import FLOAT32
-from rondo_core.model_store import weights_key
 from rondo_core.rows import RoundRow
 from rondo_core.run_store import CommitConflict, RunStore
 
@@ -51,28 +50,30 @@ def combine_round(
     if not may_claim(round_, owner=worker.name, take_over=take_over):
         return "claimed"
     with noting_failure(attempt, store):
-        source = source_of(round_, round_.manifest, objects)
+        source = source_of(round_, round_.manifest, objects, worker.strategies)
         shards = split(source.layout.size, worker.shard_columns)
         if _ask_for_missing(attempt, source, shards, objects, jobs):
             return "distributed"
         claimed = _claim(attempt, claim(round_, owner=worker.name), store)
         if claimed is None:
             return "claimed"
-        sha256 = _write_version(source, shards, objects)
-    return commit_version(attempt, claimed, source, sha256, store=store, publish=publish, now=now)
+        written = write_version(source, shards, objects)
+    return commit_version(attempt, claimed, source, written, store=store, publish=publish, now=now)
 
 
 def _ask_for_missing(
     attempt: Attempt, source: Source, shards: Sequence[Shard], objects: Objects, jobs: Jobs
 ) -> bool:
-    """Ask for every partial that does not exist; a lone shard has none, see `_write_version`."""
+    """Ask for every object that does not exist; a lone shard has none, see `write_version`."""
     if len(shards) == 1:
         return False
+    width = shards[0].stop
+    if ask_for_products(attempt, source, width, objects, jobs):
+        return True
+    write_mix(source, width, objects)
     missing = list(missing_shards(source, shards, objects))
     for index in missing:
-        jobs.make_partial(
-            attempt, manifest=source.manifest_sha256, width=shards[0].stop, index=index
-        )
+        jobs.make_partial(attempt, manifest=source.manifest_sha256, width=width, index=index)
     return bool(missing)
 
 
@@ -87,25 +88,3 @@ def _claim(attempt: Attempt, claimed: RoundRow, store: RunStore) -> RoundRow | N
         if row is None or (row.epoch, row.owner) != (claimed.epoch, claimed.owner):
             raise
     return claimed
-
-
-def _write_version(source: Source, shards: Sequence[Shard], objects: Objects) -> str:
-    """Write the version's object and return its digest.
-
-    A lone shard needs no partial: nobody joins it, and the version itself is named by its digest,
-    so that a worker that is not deterministic writes another object and not another content. Of
-    several shards no more than one is in memory at a time.
-    """
-    prefix = source.layout.prefix
-    if len(shards) == 1:
-        data = prefix + combined(source, shards[0], objects)
-        sha256 = hashlib.sha256(data).hexdigest()
-        objects.put(weights_key(sha256), data)
-        return sha256
-    digest = hashlib.sha256(prefix)
-    for shard in shards:
-        size = FLOAT32.itemsize * (shard.stop - shard.start)
-        digest.update(objects.part(shard_key(source, shard), 0, size))
-    sha256 = digest.hexdigest()
-    objects.assemble(weights_key(sha256), prefix, [shard_key(source, one) for one in shards])
-    return sha256

@@ -8,6 +8,7 @@ from rondo_aggregator.domain.attempt import SERVICE, Attempt
 from rondo_aggregator.domain.metrics import combine_metrics
 from rondo_aggregator.domain.result import Result, commit_changes, version_committed
 from rondo_aggregator.handlers.reading import Source, round_of
+from rondo_aggregator.handlers.writing import Written
 from rondo_core.bus import Publish
 from rondo_core.errors import Unavailable
 from rondo_core.outbox import outbox_put, publish_now
@@ -27,7 +28,7 @@ def commit_version(
     attempt: Attempt,
     claimed: RoundRow,
     source: Source,
-    sha256: str,
+    written: Written,
     *,
     store: RunStore,
     publish: Publish,
@@ -42,7 +43,8 @@ def commit_version(
     Raises:
         Unavailable: the table or the bus did not answer, or others kept being in the way.
     """
-    result = Result(sha256, source.layout.size_bytes, _measured(attempt, source, store))
+    sha256, measured = written.sha256, _measured(attempt, source, store)
+    result = Result(sha256, source.layout.size_bytes, measured, written.optimizer_state)
     event = version_committed(attempt, claimed.base + 1, result, now)
     changes = commit_changes(attempt, claimed, source.manifest, result, now)
     if not _apply(attempt, claimed, sha256, [*changes, outbox_put(event, service=SERVICE)], store):

@@ -8,10 +8,15 @@ from typing import Literal
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.domain.result import failure_change, lease_change
 from rondo_aggregator.domain.shards import Shard, split
+from rondo_aggregator.handlers.inputs import inputs_of
 from rondo_aggregator.handlers.ports import Jobs, Objects
-from rondo_aggregator.handlers.reading import Source, combined, round_of, source_of
-from rondo_core.errors import Invalid, NotFound
-from rondo_core.model_store import partial_key
+from rondo_aggregator.handlers.reading import Source, round_of, source_of
+from rondo_aggregator.strategies.cohort import Mix, decode_mix
+from rondo_aggregator.strategies.registry import Strategies
+from rondo_aggregator.strategies.rounds import Inputs, columns_of, mix_of_round
+from rondo_core.errors import Invalid, NotFound, Unavailable
+from rondo_core.layout import FLOAT32
+from rondo_core.model_store import mix_key, partial_key
 from rondo_core.run_store import CommitConflict, RunStore
 
 __all__ = [
@@ -19,7 +24,10 @@ __all__ = [
     "missing_shards",
     "move_lease",
     "noting_failure",
+    "read_mix",
+    "sealed_source",
     "shard_key",
+    "write_partial",
 ]
 
 log = logging.getLogger(__name__)
@@ -34,6 +42,7 @@ def make_partial(
     store: RunStore,
     objects: Objects,
     jobs: Jobs,
+    strategies: Strategies,
 ) -> Literal["not-sealed", "partial", "joined"]:
     """Write one partial, create-once, and ask for the commit when it was the last one missing.
 
@@ -45,21 +54,20 @@ def make_partial(
         store: the table.
         objects: the bucket.
         jobs: asks for the commit.
+        strategies: finds the manifest's strategy.
 
     Raises:
         Conflict: the partial exists with other bytes, so a worker was wrong; the first stays.
         Invalid, NotFound: this round can never be combined; the ROUND row says why.
         Unavailable: no answer; the sweep asks again.
     """
-    round_ = round_of(attempt, store)
-    if round_ is None or round_.state != "SEALED" or round_.manifest != manifest:
-        return "not-sealed"
     with noting_failure(attempt, store):
-        source = source_of(round_, manifest, objects)
+        source = sealed_source(attempt, manifest, store, objects, strategies)
+        if source is None:
+            return "not-sealed"
         shards = split(source.layout.size, width)
-        key = shard_key(source, shards[index])
-        if objects.head(key) is None:
-            objects.put(key, combined(source, shards[index], objects))
+        if objects.head(shard_key(source, shards[index])) is None:
+            write_partial(source, shards[index], objects)
     move_lease(attempt, store=store)
     if next(missing_shards(source, shards, objects, first=index + 1), None) is not None:
         return "partial"
@@ -67,9 +75,52 @@ def make_partial(
     return "joined"
 
 
-def shard_key(source: Source, shard: Shard) -> str:
-    """Name a shard's partial."""
-    return partial_key(source.manifest_sha256, shard.start, shard.stop)
+def sealed_source(
+    attempt: Attempt, manifest: str, store: RunStore, objects: Objects, strategies: Strategies
+) -> Source | None:
+    """Read what a sealed round is made of, or None when it is not sealed with this manifest."""
+    round_ = round_of(attempt, store)
+    if round_ is None or round_.state != "SEALED" or round_.manifest != manifest:
+        return None
+    return source_of(round_, manifest, objects, strategies)
+
+
+def write_partial(source: Source, shard: Shard, objects: Objects) -> None:
+    """Write a shard's columns; those of the state come first, so that the last one means all.
+
+    Raises:
+        Unavailable: what each client counts is not decided yet.
+    """
+    inputs = inputs_of(source, objects)
+    mix = _decided(source, inputs, objects)
+    columns = columns_of(source.strategy, mix, inputs, shard.start, shard.stop)
+    for name, slot in zip(source.strategy.slots, columns.slots, strict=True):
+        objects.put(shard_key(source, shard, name), slot.astype(FLOAT32, copy=False).tobytes())
+    objects.put(shard_key(source, shard), columns.weights.astype(FLOAT32, copy=False).tobytes())
+
+
+def _decided(source: Source, inputs: Inputs, objects: Objects) -> Mix:
+    if source.strategy.need == "nothing":
+        return mix_of_round(source.strategy, inputs, [])
+    return read_mix(source, objects)
+
+
+def read_mix(source: Source, objects: Objects) -> Mix:
+    """Read what each client counts.
+
+    Raises:
+        Unavailable: it is not decided yet.
+    """
+    key = mix_key(source.manifest_sha256)
+    info = objects.head(key)
+    if info is None:
+        raise Unavailable(f"{key} is not there yet")
+    return decode_mix(objects.part(key, 0, info.size))
+
+
+def shard_key(source: Source, shard: Shard, slot: str | None = None) -> str:
+    """Name a shard's partial, or that of one of the state's vectors."""
+    return partial_key(source.manifest_sha256, shard.start, shard.stop, slot)
 
 
 def missing_shards(

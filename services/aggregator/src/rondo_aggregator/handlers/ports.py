@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rondo_aggregator.domain.attempt import Attempt
+from rondo_aggregator.strategies.registry import Strategies
 from rondo_core.model_store import ObjectInfo
 
 __all__ = ["Jobs", "Objects", "Worker"]
@@ -17,10 +18,12 @@ class Worker:
     Attributes:
         name: unique among all processes that ever claim a round.
         shard_columns: columns that one task combines.
+        strategies: finds those that are installed here.
     """
 
     name: str
     shard_columns: int
+    strategies: Strategies
 
 
 class Jobs(Protocol):
@@ -35,6 +38,10 @@ class Jobs(Protocol):
 
     def combine(self, attempt: Attempt, *, take_over: int | None = None) -> None:
         """Make the version of a sealed round, also from the owner of the epoch ``take_over``."""
+        ...
+
+    def sum_products(self, attempt: Attempt, *, manifest: str, width: int, index: int) -> None:
+        """Sum the inner products over the shard of this index of the split."""
         ...
 
     def make_partial(self, attempt: Attempt, *, manifest: str, width: int, index: int) -> None:
@@ -65,6 +72,10 @@ class Objects(Protocol):
 
     def part(self, key: str, start: int, stop: int, version: str | None = None) -> memoryview:
         """Return bytes ``[start, stop)`` of an object, or fewer at its end."""
+        ...
+
+    def passing(self, key: str, start: int, stop: int, version: str | None = None) -> memoryview:
+        """Return a range as ``part`` does, but keep nothing: it is not going to be read again."""
         ...
 
     def put(self, key: str, data: bytes) -> ObjectInfo:

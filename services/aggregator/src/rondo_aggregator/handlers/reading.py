@@ -1,45 +1,54 @@
-"""What a round is made of: its row, its manifest, its layout, its arrays."""
+"""What a round is made of: its row, its manifest, its layout, its strategy, its state."""
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
 
 from rondo_aggregator.domain.attempt import Attempt
-from rondo_aggregator.domain.shards import Shard
 from rondo_aggregator.handlers.ports import Objects
-from rondo_aggregator.strategies.combination import combine_columns, strategy_named
-from rondo_core.errors import Invalid
-from rondo_core.layout import FLOAT32, Float32Array, Layout
+from rondo_aggregator.strategies.combination import Strategy
+from rondo_aggregator.strategies.registry import Strategies
+from rondo_core.errors import Invalid, StrategyInvalid
+from rondo_core.layout import Layout
 from rondo_core.manifest import Manifest, decode_manifest
-from rondo_core.model_store import manifest_key, weights_key
+from rondo_core.model_store import manifest_key, state_key, weights_key
+from rondo_core.optimizer_state import OptimizerState, decode_state
 from rondo_core.rows import RoundRow, from_item
 from rondo_core.run_store import RunStore
 from rondo_core.safetensors_header import LENGTH_BYTES
 from rondo_core.weights import layout_of_file
 
-__all__ = ["Source", "combined", "layout_of", "round_of", "source_of"]
+__all__ = [
+    "Source",
+    "base_layout",
+    "layout_of",
+    "read_manifest",
+    "read_state",
+    "round_of",
+    "source_of",
+]
 
 _HEADER_GUESS_BYTES = 64 * 1024
 _LARGEST_MANIFEST_BYTES = 64 * 1024 * 1024
+_LARGEST_STATE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """All that the result of a round depends on, but the arrays."""
+    """All that the result of a round depends on, but the arrays.
+
+    Attributes:
+        manifest_sha256: the manifest's name.
+        manifest: base, updates, strategy and parameters.
+        layout: of all arrays.
+        strategy: the functions of the manifest's strategy.
+        state: what the round before left; None in a run's first, or where nothing is kept.
+    """
 
     manifest_sha256: str
     manifest: Manifest
     layout: Layout
-
-
-class Pinned(NamedTuple):
-    """A file in the store whose bytes can be no others."""
-
-    key: str
-    version: str | None
-    sha256: str
+    strategy: Strategy
+    state: OptimizerState | None = None
 
 
 def round_of(attempt: Attempt, store: RunStore) -> RoundRow | None:
@@ -55,58 +64,82 @@ def layout_of(round_: RoundRow, objects: Objects) -> Layout:
         Invalid: it is not the layout that the round was opened with.
         NotFound: the base version is not in the store.
     """
-    key = weights_key(round_.base_sha256)
+    return base_layout(round_.base_sha256, round_.layout, objects)
+
+
+def base_layout(base: str, digest: str, objects: Objects) -> Layout:
+    """Read the layout of a version, which must have this digest; otherwise as `layout_of`."""
+    key = weights_key(base)
     head = objects.part(key, 0, _HEADER_GUESS_BYTES)
     needed = LENGTH_BYTES + int.from_bytes(head[:LENGTH_BYTES], "little")
     if len(head) == _HEADER_GUESS_BYTES < needed:
         head = objects.part(key, 0, needed)
     layout = layout_of_file(head)
-    if layout.digest != round_.layout:
-        raise Invalid(f"{key} has the layout {layout.digest}, the round {round_.layout}")
+    if layout.digest != digest:
+        raise Invalid(f"{key} has the layout {layout.digest}, the round {digest}")
     return layout
 
 
-def source_of(round_: RoundRow, manifest_sha256: str, objects: Objects) -> Source:
-    """Read manifest and layout, and check their names.
+def source_of(
+    round_: RoundRow, manifest_sha256: str, objects: Objects, strategies: Strategies
+) -> Source:
+    """Read manifest, layout, strategy and state, and check their names.
 
     Raises:
-        Invalid: the bytes are not those that the digests name, or not a manifest.
+        Invalid: the bytes are not those that the digests name, or not what they should be.
         NotFound: one of them is not in the store.
     """
-    data = bytes(objects.part(manifest_key(manifest_sha256), 0, _LARGEST_MANIFEST_BYTES))
-    found = hashlib.sha256(data).hexdigest()
-    if found != manifest_sha256:
-        raise Invalid(f"manifest {manifest_sha256} has the digest {found}")
-    return Source(manifest_sha256, decode_manifest(data), layout_of(round_, objects))
+    manifest = read_manifest(manifest_sha256, objects)
+    layout = layout_of(round_, objects)
+    strategy = strategies(manifest.strategy, manifest.parameters)
+    state = read_state(manifest, objects)
+    _check_state(state, strategy, layout)
+    return Source(manifest_sha256, manifest, layout, strategy, state)
 
 
-def combined(source: Source, shard: Shard, objects: Objects) -> bytes:
-    """Return the shard's columns of the next version: a pure function of manifest and shard.
-
-    Bytes that this machine validated are not fetched again.
+def read_manifest(sha256: str, objects: Objects) -> Manifest:
+    """Read a manifest, which must have this digest.
 
     Raises:
-        Invalid: nothing to combine, or a result that is not finite.
-        NotFound: the base or an update is not in the store any more.
+        Invalid: it has another digest, or is none.
+        NotFound: it is not in the store.
     """
-    manifest = source.manifest
-    base = Pinned(weights_key(manifest.base), None, manifest.base)
-    pinned = [Pinned(one.key, one.object_version, one.sha256) for one in manifest.updates]
-    columns = [_columns(source, shard, objects, one) for one in (base, *pinned)]
-    examples = [entry.examples for entry in manifest.updates]
-    result = combine_columns(strategy_named(manifest.strategy), columns[0], columns[1:], examples)
-    return result.astype(FLOAT32, copy=False).tobytes()
+    data = bytes(objects.part(manifest_key(sha256), 0, _LARGEST_MANIFEST_BYTES))
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise Invalid(f"manifest {sha256} has the digest {found}")
+    return decode_manifest(data)
 
 
-def _columns(source: Source, shard: Shard, objects: Objects, pinned: Pinned) -> Float32Array:
-    """Read the columns of a file; of a file that is wanted whole, the digest is checked too."""
-    layout = source.layout
-    start, stop = (
-        layout.data_offset + FLOAT32.itemsize * column for column in (shard.start, shard.stop)
-    )
-    if stop - start == layout.size_bytes - layout.data_offset:
-        size, sha256 = layout.size_bytes, pinned.sha256
-        data = objects.whole(pinned.key, size=size, version=pinned.version, sha256=sha256)[start:]
-    else:
-        data = objects.part(pinned.key, start, stop, pinned.version)
-    return np.frombuffer(data, FLOAT32)
+def read_state(manifest: Manifest, objects: Objects) -> OptimizerState | None:
+    """Read the state that a manifest names, or None where it names none.
+
+    Raises:
+        Invalid: it has another digest, or is none.
+        NotFound: it is not in the store.
+    """
+    if manifest.optimizer_state is None:
+        return None
+    data = bytes(objects.part(state_key(manifest.optimizer_state), 0, _LARGEST_STATE_BYTES))
+    found = hashlib.sha256(data).hexdigest()
+    if found != manifest.optimizer_state:
+        raise Invalid(f"optimizer state {manifest.optimizer_state} has the digest {found}")
+    return decode_state(data)
+
+
+def _check_state(state: OptimizerState | None, strategy: Strategy, layout: Layout) -> None:
+    """Refuse a state that belongs to another model or another strategy."""
+    if state is None:
+        return
+    if state.layout != layout.digest:
+        raise StrategyInvalid(
+            f"the optimizer state has the layout {state.layout}, the model {layout.digest}"
+        )
+    if set(state.slots) != set(strategy.slots):
+        kept, wanted = (
+            ", ".join(sorted(names)) or "none" for names in (state.slots, strategy.slots)
+        )
+        raise StrategyInvalid(
+            f"the optimizer state of {state.strategy!r} keeps {kept};"
+            f" strategy {strategy.name!r} keeps {wanted}"
+        )

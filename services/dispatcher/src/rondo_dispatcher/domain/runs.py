@@ -1,20 +1,20 @@
 """RunRequested: whether the run is possible, and the rows that it begins with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from rondo_core.errors import SpecInvalid
+from rondo_core.errors import SpecInvalid, StrategyInvalid
 from rondo_core.events import RunFinished, RunProgress, RunRequested
 from rondo_core.keys import head_key, run_key, run_pointer_key, version_key
 from rondo_core.model_rows import SpecRow
 from rondo_core.rows import HeadRow, RunPointerRow, RunRow, VersionRow, to_item
 from rondo_core.run_store import Absent, Change, Put
+from rondo_core.strategies import check_strategy
 from rondo_core.training_parameters import TrainingParameters
 from rondo_dispatcher.domain.plan import Plan
 
 __all__ = [
-    "STRATEGIES",
     "choose_spec",
     "difference",
     "fault",
@@ -24,9 +24,6 @@ __all__ = [
     "refused_run",
     "unregistered",
 ]
-
-STRATEGIES: Mapping[str, frozenset[str]] = {"fedavg": frozenset()}
-"""Strategy -> the parameters that it takes."""
 
 _COPIED = (
     "model",
@@ -57,12 +54,10 @@ def fault(request: RunRequested) -> str | None:
     """Return why the run is impossible, naming the value and the rule; None when it is possible."""
     if request.quorum > request.target:
         return f"quorum {request.quorum} is more than target {request.target}"
-    known = STRATEGIES.get(request.strategy)
-    if known is None:
-        return f"unknown strategy {request.strategy!r}; known: {', '.join(sorted(STRATEGIES))}"
-    if strange := sorted(set(request.parameters) - known):
-        takes = ", ".join(sorted(known)) or "none"
-        return f"strategy {request.strategy!r} has no parameter {strange[0]!r}; it takes: {takes}"
+    try:
+        check_strategy(request.strategy, request.parameters)
+    except StrategyInvalid as exc:
+        return str(exc)
     return _training_fault(request)
 
 

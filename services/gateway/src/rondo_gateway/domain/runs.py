@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from rondo_core.errors import StrategyInvalid
 from rondo_core.events import RunRequested
 from rondo_core.faults import read_fault
+from rondo_core.strategies import check_strategy
 from rondo_gateway.domain.refusals import Unfit
 
 __all__ = ["REQUESTED_FIELDS", "default_run_id", "run_requested"]
@@ -48,4 +50,8 @@ def run_requested(body: dict[str, Any], *, suffix: str, now: datetime) -> RunReq
     if event.target < event.quorum:
         rule = f"target {event.target} is below quorum {event.quorum} - at `$.target`"
         raise Unfit("invalid-body", rule)
+    try:
+        check_strategy(event.strategy, event.parameters)
+    except StrategyInvalid as exc:
+        raise Unfit("invalid-body", str(exc)) from exc
     return event

@@ -1,38 +1,45 @@
 """The weighted mean of each column."""
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from rondo_aggregator.strategies.arrays import Float64Array
+from rondo_aggregator.strategies.kernels import add_four, add_one, compiled
 from rondo_core.layout import Float32Array
 
-__all__ = ["weighted_mean"]
+__all__ = ["add_weighted"]
+
+_BLOCK_COLUMNS = 65_536
+"""512 KiB of total stay in the second-level cache while all deltas pass by it."""
 
 
-def weighted_mean(deltas: Sequence[Float32Array], weights: Float64Array) -> Float64Array:
-    """Average the clients' deltas, column by column.
+def add_weighted(
+    total: Float64Array, deltas: Sequence[Float32Array], coefficients: Float64Array
+) -> None:
+    """Add ``coefficient * delta`` of each client to the total, in the given order, in float64.
 
-    Adds ``weight * delta`` in the given order and divides once at the end, all in float64; a column
-    is never looked at together with another one, so that any split into shards gives the same bits.
+    A column is never looked at together with another one, and a client never with a later one, so
+    that any split into shards, and into groups of clients, gives the same bits.
 
     Args:
+        total: float64 (columns,), changed; the mean is this by the divisor.
         deltas: one float32 (columns,) array a client; only read.
-        weights: float64 (clients,) with a positive sum, in the same order.
-
-    Returns:
-        float64 (columns,), owned by the caller.
+        coefficients: float64 (clients,), in the same order.
 
     Source: McMahan et al., 2017, Algorithm 1 (arXiv:1602.05629), on deltas instead of weights.
 
-    >>> weighted_mean([np.float32([4, 0]), np.float32([0, 8])], np.array([30.0, 10.0]))
-    array([3., 2.])
+    >>> import numpy as np
+    >>> total = np.zeros(2)
+    >>> add_weighted(total, [np.float32([4, 0]), np.float32([0, 8])], np.array([30.0, 10.0]))
+    >>> total
+    array([120.,  80.])
     """
-    total = np.zeros(deltas[0].shape, np.float64)
-    scratch = np.empty_like(total)
-    for delta, weight in zip(deltas, weights, strict=True):
-        np.multiply(delta, weight, out=scratch)
-        total += scratch
-    total /= math.fsum(weights)
-    return total
+    one, four = compiled(add_one), compiled(add_four)
+    fours = len(deltas) - len(deltas) % 4
+    for start in range(0, total.size, _BLOCK_COLUMNS):
+        block = slice(start, start + _BLOCK_COLUMNS)
+        part = total[block]
+        for k in range(0, fours, 4):
+            first, second, third, fourth = (delta[block] for delta in deltas[k : k + 4])
+            four(part, coefficients[k : k + 4], (first, second, third, fourth))
+        for k in range(fours, len(deltas)):
+            one(part, coefficients[k], deltas[k][block])

@@ -1,28 +1,35 @@
 """No server optimizer: the combined delta is the step."""
 
-import numpy as np
+from collections.abc import Sequence
 
 from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_core.layout import Float32Array
+from rondo_core.strategy_parameters import Step
 
 __all__ = ["add_delta"]
 
 
-def add_delta(base: Float32Array, delta: Float64Array) -> Float32Array:
-    """Add the combined delta to the base in float64, then round once to float32.
+def add_delta(
+    delta: Float64Array,
+    slots: Sequence[Float32Array],  # noqa: ARG001 - as every server optimizer
+    parameters: Step,
+    step: int,  # noqa: ARG001 - as every server optimizer
+) -> tuple[Float64Array, ...]:
+    """Return eta times the delta, and no state.
 
     Args:
-        base: float32 (columns,); only read.
-        delta: float64 (columns,).
+        delta: float64 (columns,), the combined delta.
+        slots: none.
+        parameters: eta.
+        step: which of the run's, from 1.
 
     Returns:
-        float32 (columns,), owned by the caller; infinite where the sum is beyond float32, which
-        the caller must refuse.
+        What is to be added to the base, in float64, and then each slot's new value.
 
     Source: McMahan et al., 2017, Algorithm 1 (arXiv:1602.05629): x + sum of n_k (y_k - x) / n.
 
-    >>> add_delta(np.float32([1, 2]), np.array([0.5, -2.0]))
-    array([1.5, 0. ], dtype=float32)
+    >>> import numpy as np
+    >>> add_delta(np.array([0.5, -2.0]), [], Step(server_learning_rate=2.0), 1)
+    (array([ 1., -4.]),)
     """
-    with np.errstate(over="ignore"):
-        return (base + delta).astype(np.float32)
+    return (parameters.server_learning_rate * delta,)

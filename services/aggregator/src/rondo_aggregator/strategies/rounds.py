@@ -1,0 +1,198 @@
+"""A round as stretches of columns: what to read, in which order, and what to make of it.
+
+Memory is bounded by the stretch, whatever the number of clients and the size of the model. No bit
+of the result depends on how a round is cut into stretches, groups or shards.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rondo_aggregator.strategies.arrays import Float64Array
+from rondo_aggregator.strategies.cohort import Cohort, Mix
+from rondo_aggregator.strategies.column_rules.weighted_mean import add_weighted
+from rondo_aggregator.strategies.combination import (
+    CENTRE,
+    Columns,
+    Strategy,
+    combined_delta,
+    order_columns,
+    stepped,
+)
+from rondo_aggregator.strategies.products import BLOCK_COLUMNS, Node, joined, leaf, total
+from rondo_core.layout import Float32Array
+
+__all__ = ["Inputs", "Wanted", "columns_of", "in_turn", "mix_of_round", "products_of", "vectors_of"]
+
+_GROUP = 8
+"""Deltas that a weighted mean takes in at once."""
+_STRETCH_COLUMNS = 1024 * 1024
+"""Columns of a weighted mean's stretch: 4 MiB of each delta, 8 MiB of float64 total."""
+_STRETCH_VALUES = 16 * 1024 * 1024
+"""Values of all clients in a stretch of a rule that needs them side by side: 64 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The same columns ``[start, stop)`` of some clients' deltas."""
+
+    clients: tuple[int, ...]
+    start: int
+    stop: int
+
+
+Read = Callable[[Sequence[Wanted]], Iterator[list[Float32Array]]]
+"""Yields the arrays of each wish, in order; may fetch the next ones meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that a round's result depends on beside the strategy.
+
+    Attributes:
+        columns: of the model.
+        clients: their ids, in the manifest's order.
+        examples: of each.
+        staleness: of each.
+        base: reads columns ``[start, stop)`` of the base version.
+        slot: reads the same of a state vector; None where the round before left no state.
+        read: reads deltas.
+        scalars: what the rules kept of the round before.
+        step: which of the run's, from 1.
+    """
+
+    columns: int
+    clients: Sequence[str]
+    examples: Sequence[int]
+    base: Callable[[int, int], Float32Array]
+    read: Read
+    staleness: Sequence[int] = ()
+    slot: Callable[[str, int, int], Float32Array] | None = None
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    step: int = 1
+
+    def slots(self, strategy: Strategy, start: int, stop: int) -> list[Float32Array]:
+        """Read all of a strategy's state vectors, or make the ones that a run begins with."""
+        if self.slot is not None:
+            return [self.slot(name, start, stop) for name in strategy.slots]
+        size = stop - start
+        return [np.full(size, first, np.float32) for first in strategy.slots.values()]
+
+
+def in_turn(one: Callable[[int, int, int], Float32Array]) -> Read:
+    """Return a reader that fetches one array after the other.
+
+    Args:
+        one: reads columns ``[start, stop)`` of a client's delta.
+    """
+
+    def read(wishes: Sequence[Wanted]) -> Iterator[list[Float32Array]]:
+        for wish in wishes:
+            yield [one(client, wish.start, wish.stop) for client in wish.clients]
+
+    return read
+
+
+def vectors_of(strategy: Strategy, inputs: Inputs) -> int:
+    """Return of how many vectors the inner products are: the deltas, and the centre if kept."""
+    return len(inputs.clients) + (strategy.centred and inputs.slot is not None)
+
+
+def products_of(strategy: Strategy, inputs: Inputs, start: int, stop: int) -> list[Node]:
+    """Sum the inner products over columns ``[start, stop)``.
+
+    Args:
+        strategy: says whether pairs are needed, or norms.
+        inputs: the deltas.
+        start: a multiple of `BLOCK_COLUMNS`.
+        stop: another one, or the end of the model.
+    """
+    everybody = tuple(range(len(inputs.clients)))
+    blocks = max(_STRETCH_VALUES // max(len(everybody), 1) // BLOCK_COLUMNS, 1)
+    wishes = [Wanted(everybody, *ends) for ends in _cut(start, stop, blocks * BLOCK_COLUMNS)]
+    centre = inputs.slot if strategy.centred else None
+
+    def leaves() -> Iterator[Node]:
+        for wish, read in zip(wishes, inputs.read(wishes), strict=True):
+            vectors = [*read, *([centre(CENTRE, wish.start, wish.stop)] if centre else [])]
+            for first, last in _cut(0, wish.stop - wish.start, BLOCK_COLUMNS):
+                index = (wish.start + first) // BLOCK_COLUMNS
+                parts = [vector[first:last] for vector in vectors]
+                yield leaf(index, parts, pairs=strategy.need == "products")
+
+    return joined(leaves())
+
+
+def mix_of_round(strategy: Strategy, inputs: Inputs, nodes: Sequence[Node]) -> Mix:
+    """Decide how much each client counts.
+
+    Args:
+        strategy: whose rules decide.
+        inputs: who there is.
+        nodes: of all columns, in order; none where nothing is needed.
+
+    Raises:
+        EmptyRound: nobody counts.
+        StrategyInvalid: the rule needs more updates, or other ones.
+    """
+    cohort = Cohort(
+        clients=inputs.clients,
+        examples=inputs.examples,
+        staleness=inputs.staleness,
+        products=total(nodes) if nodes else None,
+        scalars=inputs.scalars,
+    )
+    return strategy.mix(cohort)
+
+
+def columns_of(strategy: Strategy, mix: Mix, inputs: Inputs, start: int, stop: int) -> Columns:
+    """Combine columns ``[start, stop)``.
+
+    Raises:
+        EmptyRound, StrategyInvalid: as the rules say.
+        Invalid: a column of the result is not finite.
+    """
+    slots = inputs.slots(strategy, start, stop)
+    if strategy.column_rule.order is None:
+        delta = _weighted_sum(mix, inputs, start, stop)
+        delta = combined_delta(strategy, mix, delta, slots)
+    else:
+        delta = _ordered(strategy, mix, inputs, start, stop)
+    return stepped(strategy, inputs.base(start, stop), delta, slots, inputs.step, first=start)
+
+
+def _weighted_sum(mix: Mix, inputs: Inputs, start: int, stop: int) -> Float64Array:
+    coefficients = mix.coefficients
+    counting = [int(k) for k in np.flatnonzero(coefficients)]
+    groups = [tuple(counting[k : k + _GROUP]) for k in range(0, len(counting), _GROUP)]
+    wishes = [
+        Wanted(group, *ends) for ends in _cut(start, stop, _STRETCH_COLUMNS) for group in groups
+    ]
+    sums = np.zeros(stop - start, np.float64)
+    for wish, deltas in zip(wishes, inputs.read(wishes), strict=True):
+        part = sums[wish.start - start : wish.stop - start]
+        add_weighted(part, deltas, coefficients[list(wish.clients)])
+    return sums
+
+
+def _ordered(strategy: Strategy, mix: Mix, inputs: Inputs, start: int, stop: int) -> Float64Array:
+    counting = tuple(k for k, weight in enumerate(mix.weights) if weight > 0)
+    factors = [mix.factors[k] for k in counting]
+    weights = [mix.weights[k] for k in counting]
+    width = max(_STRETCH_VALUES // max(len(counting), 1), 1)
+    wishes = [Wanted(counting, *ends) for ends in _cut(start, stop, width)]
+    result = np.empty(stop - start, np.float64)
+    for wish, deltas in zip(wishes, inputs.read(wishes), strict=True):
+        part = slice(wish.start - start, wish.stop - start)
+        result[part] = order_columns(strategy.column_rule, factors, weights, deltas)
+    return result
+
+
+def _cut(start: int, stop: int, width: int) -> list[tuple[int, int]]:
+    """Cut a range into ranges of a width; the last may be smaller."""
+    return [
+        (start + width * k, min(start + width * (k + 1), stop))
+        for k in range(math.ceil((stop - start) / width))
+    ]

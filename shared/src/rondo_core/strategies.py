@@ -1,0 +1,219 @@
+"""The strategies by name: what they are made of, and whether parameters fit.
+
+The doors (gateway, dispatcher) refuse what is not here; the aggregator computes it. A name with a
+dot is an organisation's own strategy (``acme.soft-median``), which only the aggregator can know:
+the first round that it combines says so if it does not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from rondo_core import strategy_parameters as of
+from rondo_core.errors import StrategyInvalid
+from rondo_core.events import Scalar
+from rondo_core.faults import read_fault
+
+__all__ = [
+    "CLIENT_WEIGHTS",
+    "COLUMN_RULES",
+    "COMPOSED",
+    "SERVER_OPTIMIZERS",
+    "STRATEGIES",
+    "Parts",
+    "StrategyChoice",
+    "check_strategy",
+    "is_own",
+    "read_parameters",
+    "read_strategy",
+]
+
+CLIENT_WEIGHTS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "adaptive-clip": of.AdaptiveClip,
+        "bulyan": of.Bulyan,
+        "clip": of.Clip,
+        "equal": of.Equal,
+        "examples": of.Examples,
+        "fltrust": of.FLTrust,
+        "krum": of.Krum,
+        "multi-krum": of.MultiKrum,
+        "staleness": of.Staleness,
+    }
+)
+"""Client weights -> their parameters."""
+
+COLUMN_RULES: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "bulyan": of.Bulyan,
+        "centred-clip": of.CentredClip,
+        "geometric-median": of.GeometricMedian,
+        "mean": of.Nothing,
+        "median": of.Nothing,
+        "trimmed-mean": of.TrimmedMean,
+    }
+)
+"""Column rules -> their parameters."""
+
+SERVER_OPTIMIZERS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "adagrad": of.Adagrad,
+        "adam": of.Adam,
+        "momentum": of.Momentum,
+        "none": of.Step,
+        "yogi": of.Yogi,
+    }
+)
+"""Server optimizers -> their parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The names of the three parts."""
+
+    client_weights: str
+    column_rule: str
+    server_optimizer: str = "none"
+
+
+STRATEGIES: Mapping[str, Parts] = MappingProxyType(
+    {
+        "adaptive-clipped-mean": Parts("adaptive-clip", "mean"),
+        "bulyan": Parts("bulyan", "bulyan"),
+        "centred-clip": Parts("equal", "centred-clip"),
+        "clipped-mean": Parts("clip", "mean"),
+        "equal-mean": Parts("equal", "mean"),
+        "fedadagrad": Parts("examples", "mean", "adagrad"),
+        "fedadam": Parts("examples", "mean", "adam"),
+        "fedavg": Parts("examples", "mean"),
+        "fedavgm": Parts("examples", "mean", "momentum"),
+        "fedbuff": Parts("staleness", "mean"),
+        "fedyogi": Parts("examples", "mean", "yogi"),
+        "fltrust": Parts("fltrust", "mean"),
+        "geometric-median": Parts("examples", "geometric-median"),
+        "krum": Parts("krum", "mean"),
+        "median": Parts("equal", "median"),
+        "multi-krum": Parts("multi-krum", "mean"),
+        "trimmed-mean": Parts("equal", "trimmed-mean"),
+    }
+)
+"""Strategy -> its parts."""
+
+COMPOSED = "composed"
+"""The strategy whose parts are parameters: ``client_weights``, ``column_rule``, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyChoice:
+    """A strategy with its parameters, all within bounds.
+
+    Attributes:
+        name: as it was asked for.
+        parts: the names of its parts.
+        client_weights: an instance of the class in `CLIENT_WEIGHTS`.
+        column_rule: of `COLUMN_RULES`.
+        server_optimizer: of `SERVER_OPTIMIZERS`.
+    """
+
+    name: str
+    parts: Parts
+    client_weights: Any
+    column_rule: Any
+    server_optimizer: Any
+
+
+def is_own(name: str) -> bool:
+    """Say whether a strategy is an organisation's own, which only the aggregator can judge."""
+    return "." in name
+
+
+def check_strategy(name: str, parameters: Mapping[str, Scalar]) -> None:
+    """Refuse what can be refused at a door.
+
+    Raises:
+        StrategyInvalid: as `read_strategy`; never of a strategy that is an organisation's own.
+    """
+    if not is_own(name):
+        read_strategy(name, parameters)
+
+
+def read_strategy(name: str, parameters: Mapping[str, Scalar]) -> StrategyChoice:
+    """Read a strategy's parameters.
+
+    Raises:
+        StrategyInvalid: no such strategy, part or parameter, or a value out of bounds.
+
+    >>> read_strategy("fedavgm", {"momentum": 0.5}).server_optimizer
+    Momentum(server_learning_rate=1.0, momentum=0.5, nesterov=False)
+    >>> read_strategy("krum", {"attackers": -1})
+    Traceback (most recent call last):
+    rondo_core.errors.StrategyInvalid: strategy 'krum': attackers: Expected `int` >= 0, found -1
+    """
+    parts, rest = _parts(name, parameters)
+    kinds = (
+        CLIENT_WEIGHTS[parts.client_weights],
+        COLUMN_RULES[parts.column_rule],
+        SERVER_OPTIMIZERS[parts.server_optimizer],
+    )
+    known = {field.name for kind in kinds for field in fields(kind)}
+    _refuse_unknown(name, rest, known | (set(_PART_TABLES) if name == COMPOSED else set()))
+    return StrategyChoice(name, parts, *(_convert(name, kind, rest) for kind in kinds))
+
+
+def read_parameters(name: str, kind: type[Any], parameters: Mapping[str, Scalar]) -> Any:  # noqa: ANN401 - an instance of `kind`, which a variable cannot say
+    """Read the parameters of one class; used for an organisation's own strategy.
+
+    Raises:
+        StrategyInvalid: no such parameter, or a value out of bounds.
+    """
+    _refuse_unknown(name, parameters, {field.name for field in fields(kind)})
+    return _convert(name, kind, parameters)
+
+
+_PART_TABLES: Mapping[str, Mapping[str, type[Any]]] = MappingProxyType(
+    {
+        "client_weights": CLIENT_WEIGHTS,
+        "column_rule": COLUMN_RULES,
+        "server_optimizer": SERVER_OPTIMIZERS,
+    }
+)
+_DEFAULT_PARTS: Mapping[str, str] = MappingProxyType(
+    {"client_weights": "examples", "column_rule": "mean", "server_optimizer": "none"}
+)
+
+
+def _parts(name: str, parameters: Mapping[str, Scalar]) -> tuple[Parts, Mapping[str, Scalar]]:
+    if name != COMPOSED:
+        if name not in STRATEGIES:
+            known = ", ".join(sorted([*STRATEGIES, COMPOSED]))
+            raise StrategyInvalid(f"unknown strategy {name!r}; known: {known}")
+        return STRATEGIES[name], parameters
+    chosen = {part: parameters.get(part, default) for part, default in _DEFAULT_PARTS.items()}
+    for part, value in chosen.items():
+        if value not in _PART_TABLES[part]:
+            known = ", ".join(sorted(_PART_TABLES[part]))
+            raise StrategyInvalid(f"strategy {name!r}: {part}: {value!r} is none of {known}")
+    rest = {key: value for key, value in parameters.items() if key not in chosen}
+    return Parts(**{part: str(value) for part, value in chosen.items()}), rest
+
+
+def _refuse_unknown(name: str, parameters: Mapping[str, Scalar], known: set[str]) -> None:
+    if strange := sorted(set(parameters) - known):
+        takes = ", ".join(sorted(known)) or "none"
+        raise StrategyInvalid(
+            f"strategy {name!r} has no parameter {strange[0]!r}; it takes: {takes}"
+        )
+
+
+def _convert(name: str, kind: type[Any], parameters: Mapping[str, Scalar]) -> Any:  # noqa: ANN401 - as read_parameters
+    own = {field.name for field in fields(kind)}
+    given = {key: value for key, value in parameters.items() if key in own}
+    try:
+        return msgspec.convert(given, type=kind)
+    except msgspec.ValidationError as exc:
+        fault = read_fault(exc, given)
+        where = f"{fault.steps[0]}: " if fault.steps else ""
+        raise StrategyInvalid(f"strategy {name!r}: {where}{fault.sentence}") from exc

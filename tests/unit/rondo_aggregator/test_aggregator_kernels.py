@@ -1,0 +1,109 @@
+"""The kernels give the same bits as machine code and as plain Python."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core.caching import CacheImpl
+
+from rondo_aggregator.strategies import kernels
+from rondo_aggregator.strategies.kernels import compiled
+from rondo_aggregator.strategies.sorting import pairs_for, sorting_network
+from rondo_core.layout import Float32Array
+
+RNG = np.random.default_rng(8)
+
+
+def values(*shape: int) -> Float32Array:
+    """Return values of many sizes, among them the limits of float32."""
+    found = (RNG.normal(size=shape) * 10.0 ** RNG.integers(-30, 30, shape)).astype(np.float32)
+    found.flat[:4] = [3.4e38, -3.4e38, 1e-45, 0.0]
+    return found
+
+
+def both(kernel: Callable[..., None], *arguments: Any, written: int) -> tuple[bytes, bytes]:
+    """Run a kernel in both ways; return the bytes of the argument that it writes."""
+    results = []
+    for one in (kernel, compiled(kernel)):
+        copies = [item.copy() if isinstance(item, np.ndarray) else item for item in arguments]
+        one(*copies)
+        results.append(copies[written].tobytes())
+    return results[0], results[1]
+
+
+def test_sums_are_the_same() -> None:
+    total, weights, deltas = RNG.normal(size=40), RNG.normal(size=4), tuple(values(4, 40))
+
+    plain, fast = both(kernels.add_one, total, weights[1], deltas[0], written=0)
+    assert fast == plain
+    plain, fast = both(kernels.add_four, total, weights, deltas, written=0)
+    assert fast == plain
+    one_by_one = total.copy()
+    for weight, delta in zip(weights, deltas, strict=True):
+        kernels.add_one(one_by_one, weight, delta)
+    assert plain == one_by_one.tobytes()
+
+
+@pytest.mark.parametrize("kernel", [kernels.add_products, kernels.add_squares])
+def test_products_are_the_same_also_where_the_machine_fuses(kernel: Callable[..., None]) -> None:
+    turned = values(8, 6).astype(np.float64)
+    sums = np.zeros((6, 6) if kernel is kernels.add_products else 6)
+
+    plain, fast = both(kernel, turned, sums, written=1)
+
+    upper = [np.frombuffer(data).reshape(sums.shape) for data in (plain, fast)]
+    assert np.triu(upper[0]).tobytes() == np.triu(upper[1]).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("clients", [1, 2, 3, 7, 10, 16, 33])
+def test_sorting_is_the_same_and_is_numpys(clients: int, dtype: type[Any]) -> None:
+    block = values(max(clients, 2), 30)[:clients].astype(dtype)
+    pairs = pairs_for(clients, 0, clients)
+
+    plain, fast = both(kernels.sort_columns, block, pairs, written=0)
+
+    assert fast == plain == np.sort(block, axis=0).tobytes()
+
+
+@pytest.mark.parametrize("clients", [2, 5, 12, 31])
+def test_a_network_cut_down_to_some_places_sorts_those(clients: int) -> None:
+    block = RNG.normal(size=(clients, 20))
+    middle = slice(clients // 3, clients - clients // 3)
+    pairs = pairs_for(clients, middle.start, middle.stop)
+    ordered = np.sort(block, axis=0)[middle]
+
+    compiled(kernels.sort_columns)(block, pairs)
+
+    assert len(pairs) <= len(sorting_network(clients))
+    assert block[middle].tobytes() == ordered.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_last_steps_of_the_order_statistics_are_the_same(dtype: type[Any]) -> None:
+    block = np.sort(values(9, 25), axis=0).astype(dtype)
+
+    plain, fast = both(kernels.add_rows, block, np.zeros(25), written=1)
+    assert fast == plain
+    for near in (1, 4, 9):
+        plain, fast = both(kernels.mean_near_median, block, near, np.zeros(25), written=2)
+        assert fast == plain
+
+
+def test_warming_compiles_everything_for_what_the_rules_pass() -> None:
+    kernels.warm()
+
+    for name in set(kernels.__all__) - {"compiled", "warm"}:
+        assert compiled(getattr(kernels, name)).signatures
+
+
+def test_where_nothing_can_be_written_kernels_are_compiled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    total = np.zeros(2)
+
+    compiled.__wrapped__(kernels.add_rows)(np.ones((3, 2)), total)
+
+    assert total.tolist() == [3.0, 3.0]

@@ -1,0 +1,101 @@
+"""Strategies by name: what is refused at the doors, and what is left to the aggregator."""
+
+from dataclasses import fields
+
+import pytest
+
+from rondo_core import strategy_parameters
+from rondo_core.errors import Invalid, StrategyInvalid
+from rondo_core.events import Scalar
+from rondo_core.optimizer_state import decode_state
+from rondo_core.strategies import (
+    CLIENT_WEIGHTS,
+    COLUMN_RULES,
+    COMPOSED,
+    SERVER_OPTIMIZERS,
+    STRATEGIES,
+    check_strategy,
+    is_own,
+    read_parameters,
+    read_strategy,
+)
+
+NEEDED: dict[str, dict[str, Scalar]] = {"fltrust": {"root": "hospital-a"}}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_has_defaults_that_are_within_bounds(name: str) -> None:
+    choice = read_strategy(name, NEEDED.get(name, {}))
+
+    assert choice.parts == STRATEGIES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "rule"),
+    [
+        ("magic", {}, "unknown strategy 'magic'; known: adaptive-clipped-mean, bulyan"),
+        ("fedavg", {"beta": 1}, "'fedavg' has no parameter 'beta'; it takes: examples_cap, server"),
+        ("median", {"column_rule": "mean"}, "'median' has no parameter 'column_rule'"),
+        ("krum", {"attackers": -1}, "attackers: Expected `int` >= 0, found -1"),
+        ("krum", {"attackers": 1.5}, "attackers: Expected `int`, got `float`"),
+        ("fedavg", {"examples_cap": True}, "Expected `int`, got `bool`, found True"),
+        ("fedavgm", {"momentum": float("nan")}, "Expected `float` >= 0.0, found nan"),
+        ("fedavgm", {"momentum": 1}, "Expected `float` < 1.0, found 1"),
+        ("fedadam", {"tau": 0}, "tau: Expected `float` > 0.0, found 0"),
+        ("fltrust", {}, "missing required field `root`"),
+        ("composed", {"column_rule": "mode"}, "column_rule: 'mode' is none of bulyan, centred"),
+        ("composed", {"server_optimizer": 3}, "server_optimizer: 3 is none of adagrad"),
+        ("composed", {"trim": 0.1}, "has no parameter 'trim'; it takes: client_weights"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_rule(
+    name: str, parameters: dict[str, Scalar], rule: str
+) -> None:
+    with pytest.raises(StrategyInvalid, match=rule.replace("(", r"\(")):
+        check_strategy(name, parameters)
+
+
+def test_a_composed_strategy_takes_the_parameters_of_its_parts() -> None:
+    parameters: dict[str, Scalar] = {"column_rule": "trimmed-mean", "trim": 0.25}
+
+    choice = read_strategy(COMPOSED, {**parameters, "server_optimizer": "yogi", "tau": 0.5})
+
+    assert choice.column_rule == strategy_parameters.TrimmedMean(trim=0.25)
+    assert choice.server_optimizer == strategy_parameters.Yogi(tau=0.5)
+
+
+def test_whole_numbers_are_taken_where_numbers_are_wanted() -> None:
+    assert read_strategy("fedavgm", {"momentum": 0}).server_optimizer.momentum == 0
+
+
+def test_parts_that_can_meet_in_one_strategy_share_no_parameter_by_accident() -> None:
+    tables = (CLIENT_WEIGHTS, COLUMN_RULES, SERVER_OPTIMIZERS)
+    owners: dict[str, set[int]] = {}
+    for number, table in enumerate(tables):
+        for kind in table.values():
+            for one in fields(kind):
+                owners.setdefault(one.name, set()).add(number)
+
+    assert {name for name, where in owners.items() if len(where) > 1} == {"attackers"}
+
+
+def test_an_organisations_own_strategy_is_not_judged_at_a_door() -> None:
+    check_strategy("acme.soft-median", {"temperature": 0.5})
+
+    assert is_own("acme.soft-median")
+    assert not is_own("fedavg")
+
+
+def test_the_parameters_of_an_own_strategy_are_read_by_its_class() -> None:
+    kind = strategy_parameters.TrimmedMean
+
+    assert read_parameters("acme.trim", kind, {"trim": 0.25}) == kind(trim=0.25)
+    with pytest.raises(
+        StrategyInvalid, match=r"'acme\.trim' has no parameter 'cut'; it takes: trim"
+    ):
+        read_parameters("acme.trim", kind, {"cut": 1})
+
+
+def test_bytes_that_are_no_state_are_refused() -> None:
+    with pytest.raises(Invalid, match=r"not an optimizer state: .*`layout`"):
+        decode_state(b"{}")
