@@ -1,8 +1,9 @@
-"""The aggregator's two processes, ``intake`` and ``worker``: read settings, open ports, work."""
+"""The aggregator's processes, ``intake`` and ``worker``, and what people start by hand."""
 
 import argparse
 import os
 import secrets
+import sys
 from functools import partial
 
 from celery import Celery
@@ -13,6 +14,8 @@ from rondo_aggregator.adapters.celery_jobs import CeleryJobs
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
 from rondo_aggregator.adapters.metrics_pipe import pipe_to
 from rondo_aggregator.adapters.own_strategies import installed_strategy
+from rondo_aggregator.commands.arguments import command_line
+from rondo_aggregator.commands.running import run_combine_command, run_replay_command
 from rondo_aggregator.domain.attempt import SERVICE
 from rondo_aggregator.handlers.intake import intake_handlers
 from rondo_aggregator.handlers.ports import Worker
@@ -30,13 +33,15 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run one of the two processes; blocks until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="rondo-aggregator", description=__doc__)
-    parser.add_argument("process", choices=("intake", "worker"))
-    process = parser.parse_args().process
+    """Run a process, which blocks until SIGTERM or SIGINT, or a command."""
+    options = command_line().parse_args()
+    if options.process == "combine":
+        sys.exit(run_combine_command(options))
     settings = read_settings(AggregatorSettings, os.environ)
-    configure_logging(f"{SERVICE}-{process}", level=settings.log_level)
-    {"intake": _intake, "worker": _worker}[process](settings)
+    configure_logging(f"{SERVICE}-{options.process}", level=settings.log_level)
+    if options.process == "replay":
+        sys.exit(_replay(settings, options))
+    {"intake": _intake, "worker": _worker}[options.process](settings)
 
 
 def _intake(settings: AggregatorSettings) -> None:
@@ -65,6 +70,13 @@ def _worker(settings: AggregatorSettings) -> None:
     with cache_folder(settings.cache_folder, max_bytes=size) as folder, pipe_to(metrics) as piped:
         cache = FileCache(folder, max_bytes=size)
         work(build_app(settings, partial(_open_ports, settings, cache, piped)), settings, metrics)
+
+
+def _replay(settings: AggregatorSettings, options: argparse.Namespace) -> int:
+    aws, size = connect(settings), settings.cache_bytes
+    with cache_folder(settings.cache_folder, max_bytes=size) as folder:
+        objects = FileObjects(aws.model_store, FileCache(folder, max_bytes=size))
+        return run_replay_command(options, aws.run_store, objects)
 
 
 def _open_ports(

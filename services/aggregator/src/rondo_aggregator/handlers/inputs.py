@@ -1,6 +1,6 @@
 """Where a round's arrays come from: the store, read ahead while the last ones are combined."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from rondo_aggregator.strategies.rounds import Inputs, Wanted
 from rondo_core.layout import FLOAT32, Float32Array, Layout
 from rondo_core.model_store import slot_key, weights_key
 
-__all__ = ["inputs_of"]
+__all__ = ["inputs_of", "weights_reader"]
 
 _FETCHES = 4
 """Ranges that are fetched at once."""
@@ -81,6 +81,14 @@ def inputs_of(source: Source, objects: Objects) -> Inputs:
         scalars={} if state is None else state.scalars,
         step=1 if state is None else state.step + 1,
     )
+
+
+def weights_reader(
+    sha256: str, layout: Layout, objects: Objects
+) -> Callable[[int, int], Float32Array]:
+    """Return what reads columns ``[start, stop)`` of a version; nothing is kept."""
+    columns = _Columns(layout, objects, whole=False)
+    return lambda start, stop: columns(_Pinned(weights_key(sha256), None, sha256), start, stop)
 
 
 def _ahead(

@@ -20,6 +20,7 @@ from rondo_core.weights import layout_of_file
 __all__ = [
     "Source",
     "base_layout",
+    "check_state",
     "layout_of",
     "read_manifest",
     "read_state",
@@ -93,7 +94,7 @@ def source_of(
     layout = layout_of(round_, objects)
     strategy = strategies(manifest.strategy, manifest.parameters)
     state = read_state(manifest, objects)
-    _check_state(state, strategy, layout)
+    check_state(state, strategy, layout)
     return Source(manifest_sha256, manifest, layout, strategy, state)
 
 
@@ -127,8 +128,12 @@ def read_state(manifest: Manifest, objects: Objects) -> OptimizerState | None:
     return decode_state(data)
 
 
-def _check_state(state: OptimizerState | None, strategy: Strategy, layout: Layout) -> None:
-    """Refuse a state that belongs to another model or another strategy."""
+def check_state(state: OptimizerState | None, strategy: Strategy, layout: Layout) -> None:
+    """Refuse a state that belongs to another model or another strategy.
+
+    Raises:
+        StrategyInvalid: its layout, or what it keeps, is another.
+    """
     if state is None:
         return
     if state.layout != layout.digest:

@@ -1,7 +1,7 @@
 """The objects of a round's result: the version, and the state that belongs to it."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rondo_aggregator.domain.shards import Shard
@@ -11,8 +11,9 @@ from rondo_aggregator.handlers.partials import read_mix, shard_key
 from rondo_aggregator.handlers.ports import Objects
 from rondo_aggregator.handlers.reading import Source
 from rondo_aggregator.strategies.cohort import Mix
+from rondo_aggregator.strategies.combination import Strategy
 from rondo_aggregator.strategies.rounds import columns_of
-from rondo_core.layout import FLOAT32
+from rondo_core.layout import FLOAT32, Layout
 from rondo_core.model_store import slot_key, state_key, weights_key
 from rondo_core.optimizer_state import OptimizerState, encode_state
 
@@ -55,26 +56,38 @@ def write_version(source: Source, shards: Sequence[Shard], objects: Objects) -> 
     return Written(sha256, _write_state(source, mix, slots, objects))
 
 
-def state_after(source: Source, mix: Mix | None, slots: dict[str, str]) -> OptimizerState | None:
-    """Return what the strategy keeps of a round, or None where it keeps nothing."""
-    if not source.strategy.stateful:
-        return None
+def state_after(
+    strategy: Strategy,
+    layout: Layout,
+    before: OptimizerState | None,
+    mix: Mix | None,
+    slots: Mapping[str, str],
+) -> OptimizerState:
+    """Return what a strategy that keeps a state keeps of a round.
+
+    Args:
+        strategy: whose state it is.
+        layout: of the model.
+        before: the state of the round before.
+        mix: of this round; None where it has nothing to keep.
+        slots: digest of each vector after the round.
+    """
     return OptimizerState(
-        layout=source.layout.digest,
-        strategy=source.strategy.name,
-        step=1 if source.state is None else source.state.step + 1,
+        layout=layout.digest,
+        strategy=strategy.name,
+        step=1 if before is None else before.step + 1,
         scalars={} if mix is None else mix.scalars,
         slots=slots,
     )
 
 
 def _write_state(
-    source: Source, mix: Mix | None, slots: dict[str, str], objects: Objects
+    source: Source, mix: Mix | None, slots: Mapping[str, str], objects: Objects
 ) -> str | None:
-    state = state_after(source, mix, slots)
-    if state is None:
+    if not source.strategy.stateful:
         return None
-    data, sha256 = encode_state(state)
+    after = state_after(source.strategy, source.layout, source.state, mix, slots)
+    data, sha256 = encode_state(after)
     objects.put(state_key(sha256), data)
     return sha256
 
