@@ -130,6 +130,10 @@ demo: install ## The whole loop on this machine (KEEP=1 leaves it running, AWS=l
 bench-round: install ## Measure rounds
 	$(BIN)/python -m bench.round
 
+.PHONY: bench-aggregation
+bench-aggregation: install ## Measure the kernels beside read(), NumPy and the peers (ARGUMENTS="--parameters 25000000 --no-peers")
+	$(BIN)/python -m bench.aggregation $(ARGUMENTS)
+
 .PHONY: screenshots
 screenshots: install ## Take the pictures of docs/images (after `make demo`; needs chromium)
 	$(BIN)/python docs/make_screenshots.py

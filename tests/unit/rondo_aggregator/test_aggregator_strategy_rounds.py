@@ -117,7 +117,7 @@ def test_two_rounds_of_a_strategy_give_the_bytes_of_its_pure_functions(
 def test_a_round_too_large_to_be_kept_is_read_range_by_range(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    monkeypatch.setattr(inputs, "_WHOLE_BYTES", 0)
+    monkeypatch.setattr(inputs, "WHOLE_BYTES", 0)
     parameters: dict[str, Scalar] = {"attackers": 0} if strategy == "krum" else {}
     world = sealed(tmp_path, strategy, parameters, shard_columns=BLOCK_COLUMNS)
 

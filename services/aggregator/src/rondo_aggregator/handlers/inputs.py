@@ -16,7 +16,7 @@ __all__ = ["inputs_of", "weights_reader"]
 
 _FETCHES = 4
 """Ranges that are fetched at once."""
-_WHOLE_BYTES = 256 * 1024 * 1024
+WHOLE_BYTES = 256 * 1024 * 1024
 """Up to this much, the files of a round are kept whole where they are combined."""
 
 
@@ -58,7 +58,7 @@ def inputs_of(source: Source, objects: Objects) -> Inputs:
     stays.
     """
     manifest, layout, state = source.manifest, source.layout, source.state
-    small = layout.size_bytes * (1 + len(manifest.updates)) <= _WHOLE_BYTES
+    small = layout.size_bytes * (1 + len(manifest.updates)) <= WHOLE_BYTES
     columns = _Columns(layout, objects, whole=small)
     files = [_Pinned(one.key, one.object_version, one.sha256) for one in manifest.updates]
     base = _Pinned(weights_key(manifest.base), None, manifest.base)

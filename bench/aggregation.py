@@ -1,0 +1,266 @@
+"""How fast updates are combined, beside reading their bytes, NumPy, Flower and NVFlare.
+
+Everything runs on the same files in one run, each measurement in a process of its own, one after
+the other; the peers in environments of their own, from their own serialized form. Written to
+``build/bench/aggregation.json``.
+
+``python -m bench.aggregation [--clients 100] [--parameters 2500000] [--repeats 5] [--no-peers]``
+
+The files take clients x parameters x 4 bytes, three times with peers, and must fit into memory
+beside what a peer holds, which is again as much twice: the default is 1 GB. ``--parameters 25000000
+--no-peers`` is the size of the published comparison, 10 GB.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench import machine
+from bench.store_reading import store_reading
+from rondo_core.layout import Layout, TensorSpec
+from rondo_local.environments import checkout
+
+ROOT = Path(__file__).parents[1]
+TENSORS = 8
+ORDER_PARAMETERS = 1_200_000
+PEERS = {"flower": "flwr==1.42.0", "nvflare": "nvflare==2.9.0"}
+SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """Seconds of each repeat, and the peak of private memory."""
+
+    seconds: tuple[float, ...]
+    peak_private_mib: float
+
+    @property
+    def median(self) -> float:
+        """The middle of the repeats."""
+        return statistics.median(self.seconds)
+
+
+def write_updates(folder: Path, clients: int, parameters: int) -> None:
+    """Write a random update for each client, unless it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    share = parameters // TENSORS
+    sizes = [share] * (TENSORS - 1) + [parameters - share * (TENSORS - 1)]
+    layout = Layout(tuple(TensorSpec(f"layer_{k}/kernel", (n,)) for k, n in enumerate(sizes)))
+    for client in range(clients):
+        path = folder / f"{client:04}.safetensors"
+        if path.exists() and path.stat().st_size == layout.size_bytes:
+            continue
+        values = np.random.default_rng(client).standard_normal(parameters, np.float32)
+        path.write_bytes(layout.prefix + (values * np.float32(0.01)).tobytes())
+
+
+def ours(part: str, folder: Path, clients: int, repeats: int) -> Result:
+    """Measure one of our parts in its own process."""
+    return _result(_run(_ours(part, folder, clients, repeats)))
+
+
+def two_workers(folder: Path, clients: int, repeats: int) -> Result:
+    """Measure two processes that combine half of the columns each; the slower one counts."""
+    seconds, peak = [], 0.0
+    for _ in range(repeats):
+        started = [
+            subprocess.Popen(
+                [*_ours("fedavg", folder, clients, 1), f"{share}/2"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=_environment(),
+            )
+            for share in (0, 1)
+        ]
+        for process in started:
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            process.stdout.readline()
+        outputs = []
+        for process in started:
+            assert process.stdin is not None  # noqa: S101 - it was asked for
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        outputs = [process.communicate()[0] for process in started]
+        results = [_result(output) for output in outputs]
+        seconds.append(max(result.median for result in results))
+        peak = max(peak, *(result.peak_private_mib for result in results))
+    return Result(tuple(seconds), peak)
+
+
+def peer(name: str, what: str, folder: Path, clients: int, repeats: int) -> Result | None:
+    """Measure a peer in its own environment, which is made at first."""
+    python = _peer_environment(name)
+    arguments = [what, str(folder), str(clients), str(repeats)]
+    output = _run([python, "-m", f"bench.peers.{name}", *arguments])
+    return None if what == "write" else _result(output)
+
+
+def largest_error(folder: Path, clients: int, name: str) -> float:
+    """Return how far a result is from the exact mean, against the mean's size, over a sample."""
+    found = np.load(folder / f"{name}.npy")[:SAMPLE]
+    exact = np.zeros(SAMPLE, np.longdouble)
+    total = 0
+    for client in range(clients):
+        data = np.fromfile(folder / f"{client:04}.safetensors", np.uint8)
+        start = 8 + int(data[:8].view("<u8")[0])
+        values = data[start : start + 4 * SAMPLE].view("<f4")
+        exact += values.astype(np.longdouble) * (client + 1)
+        total += client + 1
+    exact /= total
+    return float(
+        np.linalg.norm((found - exact).astype(float)) / np.linalg.norm(exact.astype(float))
+    )
+
+
+def _peer_environment(name: str) -> str:
+    folder = ROOT / "build" / "peers" / name
+    python = folder / "bin" / "python"
+    if not python.exists():
+        uv = str(Path(sys.executable).parent / "uv")
+        _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
+        _run([uv, "pip", "install", "--quiet", "--python", str(python), PEERS[name]])
+    return str(python)
+
+
+def _ours(part: str, folder: Path, clients: int, repeats: int) -> list[str]:
+    arguments = [part, str(folder), str(clients), str(repeats)]
+    return [sys.executable, "-m", "bench.aggregation_parts", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """One core for each measurement: what a library would spread over more is not compared."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(threads, "1")}
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _result(output: str) -> Result:
+    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return Result(tuple(found["seconds"]), found["peak_private_mib"])
+
+
+def measure(options: argparse.Namespace) -> dict[str, Result]:
+    """Run everything, one after the other."""
+    folder = ROOT / "build" / "bench" / "updates" / str(options.parameters)
+    small = ROOT / "build" / "bench" / "updates" / str(ORDER_PARAMETERS)
+    clients, repeats = options.clients, options.repeats
+    write_updates(folder, clients, options.parameters)
+    write_updates(small, clients, ORDER_PARAMETERS)
+    found = {
+        part: ours(part, folder, clients, repeats)
+        for part in ("read", "read-whole", "fedavg", "numpy", "fedadam")
+    }
+    found["two workers"] = two_workers(folder, clients, repeats)
+    found["krum"] = ours("krum", folder, clients, 1)
+    for count in (10, 100, 1000):
+        found[f"fedavg, {count} clients"] = ours("fedavg", small, count, 1)
+        found[f"median, {count} clients"] = ours("median", small, count, 1)
+    for part in ("median", "trimmed-mean", "np.median", "np.sort"):
+        found[part] = ours(part, small, clients, min(repeats, 3))
+    if options.peers:
+        for name in PEERS:
+            peer(name, "write", folder, clients, 1)
+            for what in ("wire", "decoded"):
+                result = peer(name, what, folder, clients, repeats)
+                if result is not None:
+                    found[f"{name}, {what}"] = result
+    return found
+
+
+def rows(found: dict[str, Result]) -> list[tuple[str, Result, str, float]]:
+    """Return each measurement with what it is held against, and the ratio of the medians."""
+    against = {
+        "fedavg": "read-whole",
+        "numpy": "fedavg",
+        "fedadam": "fedavg",
+        "two workers": "fedavg",
+        "krum": "read-whole",
+        "np.median": "median",
+        "np.sort": "median",
+        "trimmed-mean": "np.sort",
+        **{f"{name}, {what}": "fedavg" for name in PEERS for what in ("wire", "decoded")},
+    }
+    return [
+        (name, result, against.get(name, ""), result.median / found[against[name]].median)
+        if name in against
+        else (name, result, "", 1.0)
+        for name, result in found.items()
+    ]
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--parameters", type=int, default=2_500_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--store", choices=("ministack", "localstack"), default="localstack")
+    parser.add_argument("--no-store", dest="store", action="store_const", const=None)
+    parser.add_argument("--keep", action="store_true", help="keep the files for another run")
+    options = parser.parse_args()
+    found = measure(options)
+    folder = ROOT / "build" / "bench" / "updates" / str(options.parameters)
+    names = ["rondo", *(PEERS if options.peers else ())]
+    errors = {name: largest_error(folder, options.clients, name) for name in names}
+    store = store_reading(options.store, checkout() / "build") if options.store else {}
+    table = Table("what", "median s", "all s", "peak MiB", "against", "ratio")
+    for name, result, other, ratio in rows(found):
+        seconds = " ".join(f"{one:.3f}" for one in result.seconds)
+        shown = f"{ratio:.2f}" if other else ""
+        table.add_row(
+            name, f"{result.median:.3f}", seconds, f"{result.peak_private_mib:.0f}", other, shown
+        )
+    console = Console(width=120)
+    console.print(f"{options.clients} updates of {options.parameters:,} parameters", table)
+    console.print("relative error of the mean", errors)
+    console.print("through the store", store)
+    written = {
+        "command": " ".join(["python -m bench.aggregation", *sys.argv[1:]]),
+        "machine": machine.machine(),
+        "versions": {**machine.versions("numpy", "numba", "boto3"), **PEERS},
+        "clients": options.clients,
+        "parameters": options.parameters,
+        "results": {
+            name: {
+                "seconds": result.seconds,
+                "median": result.median,
+                "peak_private_mib": result.peak_private_mib,
+                "against": other,
+                "ratio": ratio,
+            }
+            for name, result, other, ratio in rows(found)
+        },
+        "relative_errors": errors,
+        "store": store,
+    }
+    target = ROOT / "build" / "bench" / "aggregation.json"
+    target.write_text(json.dumps(written, indent=2) + "\n")
+    if not options.keep:
+        shutil.rmtree(ROOT / "build" / "bench" / "updates")
+
+
+if __name__ == "__main__":
+    main()
