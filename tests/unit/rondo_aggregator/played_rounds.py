@@ -46,6 +46,8 @@ def play(
     staleness: Sequence[int] = (),
     before: Played | None = None,
     shards: int = 1,
+    group: int = 1024,
+    stretch_columns: int = 1024 * 1024,
 ) -> Played:
     """Combine one round; ``before`` is the round whose state it goes on with."""
     chosen = named(strategy, parameters, owned=lambda _: None)
@@ -65,6 +67,8 @@ def play(
         read=in_turn(lambda client, first, last: deltas[client][first:last]),
         scalars={} if before is None else before.scalars,
         step=1 if before is None else before.step + 1,
+        group=group,
+        stretch_columns=stretch_columns,
     )
     width = -(-model.size // shards)
     nodes = []

@@ -61,13 +61,12 @@ def test_any_number_of_shards_gives_the_same_bytes_also_of_the_state(name: str) 
 def test_how_a_round_is_cut_into_stretches_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     deltas = random_deltas(11, 5000)
     whole = {name: played(name, deltas).weights.tobytes() for name in ("fedavg", "trimmed-mean")}
-    monkeypatch.setattr(rounds, "_STRETCH_COLUMNS", 333)
     monkeypatch.setattr(rounds, "_STRETCH_VALUES", 11 * 77)
-    monkeypatch.setattr(rounds, "_GROUP", 3)
     monkeypatch.setattr(combination, "_BLOCK_VALUES", 11 * 16)
 
     for name, expected in whole.items():
-        assert played(name, deltas).weights.tobytes() == expected
+        found = played(name, deltas, group=3, stretch_columns=333)
+        assert found.weights.tobytes() == expected
 
 
 finite = st.floats(-(2.0**100), 2.0**100, width=32)

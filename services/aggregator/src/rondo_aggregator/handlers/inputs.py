@@ -1,7 +1,9 @@
 """Where a round's arrays come from: the store, read ahead while the last ones are combined."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +16,10 @@ from rondo_core.model_store import slot_key, weights_key
 
 __all__ = ["inputs_of", "weights_reader"]
 
-_FETCHES = 4
+FETCHES = 4
 """Ranges that are fetched at once."""
+_FETCHED_COLUMNS = 4 * 1024 * 1024
+"""16 MiB of a delta in one range: more is fetched no faster, and is held in memory."""
 WHOLE_BYTES = 256 * 1024 * 1024
 """Up to this much, the files of a round are kept whole where they are combined."""
 
@@ -80,6 +84,7 @@ def inputs_of(source: Source, objects: Objects) -> Inputs:
         read=read,
         scalars={} if state is None else state.scalars,
         step=1 if state is None else state.step + 1,
+        **({} if small else {"group": FETCHES, "stretch_columns": _FETCHED_COLUMNS}),
     )
 
 
@@ -94,17 +99,15 @@ def weights_reader(
 def _ahead(
     columns: _Columns, files: Sequence[_Pinned], wishes: Sequence[Wanted]
 ) -> Iterator[list[Float32Array]]:
-    """Yield the arrays of each wish while those of the next are fetched by other threads."""
-    with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
-
-        def begin(wish: Wanted) -> list[Future[Float32Array]]:
-            return [
-                pool.submit(columns, files[client], wish.start, wish.stop)
-                for client in wish.clients
-            ]
-
-        following = begin(wishes[0]) if wishes else []
-        for position in range(len(wishes)):
-            current = following
-            following = begin(wishes[position + 1]) if position + 1 < len(wishes) else []
-            yield [future.result() for future in current]
+    """Yield the arrays of each wish while other threads fetch those that come after."""
+    ranges = ((client, wish.start, wish.stop) for wish in wishes for client in wish.clients)
+    ahead = max([FETCHES, *(len(wish.clients) for wish in wishes)])
+    with ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch") as pool:
+        fetches = (pool.submit(columns, files[one], *ends) for one, *ends in ranges)
+        begun = deque(islice(fetches, ahead))
+        for wish in wishes:
+            arrays = []
+            for _ in wish.clients:
+                arrays.append(begun.popleft().result())
+                begun.extend(islice(fetches, 1))
+            yield arrays

@@ -26,10 +26,6 @@ from rondo_core.layout import Float32Array
 
 __all__ = ["Inputs", "Wanted", "columns_of", "in_turn", "mix_of_round", "products_of", "vectors_of"]
 
-_GROUP = 8
-"""Deltas that a weighted mean takes in at once."""
-_STRETCH_COLUMNS = 1024 * 1024
-"""Columns of a weighted mean's stretch: 4 MiB of each delta, 8 MiB of float64 total."""
 _STRETCH_VALUES = 16 * 1024 * 1024
 """Values of all clients in a stretch of a rule that needs them side by side: 64 MiB."""
 
@@ -61,6 +57,9 @@ class Inputs:
         read: reads deltas.
         scalars: what the rules kept of the round before.
         step: which of the run's, from 1.
+        group: deltas that a weighted mean asks for at once.
+        stretch_columns: columns of them that it asks for. What is mapped is best taken all at once
+            and little of it, what has to be fetched the other way round.
     """
 
     columns: int
@@ -72,6 +71,8 @@ class Inputs:
     slot: Callable[[str, int, int], Float32Array] | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
     step: int = 1
+    group: int = 1024
+    stretch_columns: int = 1024 * 1024
 
     def slots(self, strategy: Strategy, start: int, stop: int) -> list[Float32Array]:
         """Read all of a strategy's state vectors, or make the ones that a run begins with."""
@@ -166,14 +167,15 @@ def columns_of(strategy: Strategy, mix: Mix, inputs: Inputs, start: int, stop: i
 def _weighted_sum(mix: Mix, inputs: Inputs, start: int, stop: int) -> Float64Array:
     coefficients = mix.coefficients
     counting = [int(k) for k in np.flatnonzero(coefficients)]
-    groups = [tuple(counting[k : k + _GROUP]) for k in range(0, len(counting), _GROUP)]
-    wishes = [
-        Wanted(group, *ends) for ends in _cut(start, stop, _STRETCH_COLUMNS) for group in groups
-    ]
+    size = inputs.group
+    groups = [tuple(counting[k : k + size]) for k in range(0, len(counting), size)]
+    ends = _cut(start, stop, inputs.stretch_columns)
+    wishes = [Wanted(group, *two) for two in ends for group in groups]
     sums = np.zeros(stop - start, np.float64)
     for wish, deltas in zip(wishes, inputs.read(wishes), strict=True):
         part = sums[wish.start - start : wish.stop - start]
         add_weighted(part, deltas, coefficients[list(wish.clients)])
+        deltas.clear()  # not held while the next ones are waited for
     return sums
 
 
