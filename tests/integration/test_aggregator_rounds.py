@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,10 +10,16 @@ import redis
 
 from rondo_aggregator.settings import MIN_SHARD_COLUMNS
 from rondo_core.layout import Float32Array, Layout, TensorSpec
-from rondo_core.model_store import partial_key
+from rondo_core.model_store import partial_key, products_key, slot_key, state_key
+from rondo_core.optimizer_state import decode_state
+from rondo_core.weights import decode
 from tests.emulators import Aws
 from tests.integration.aggregator_stack import Stack, aggregator_stack, recomputed, until
+from tests.unit.rondo_aggregator.played_rounds import play
 from tests.unit.rondo_aggregator.round_rows import CLIENTS, LAYOUT
+
+if TYPE_CHECKING:
+    from rondo_core.events import Scalar
 
 LARGE = Layout((TensorSpec("dense/kernel", (4_000_000,)),))
 SHARDED = Layout((TensorSpec("dense/kernel", (2 * MIN_SHARD_COLUMNS + 1000,)),))
@@ -115,6 +122,41 @@ def test_a_worker_killed_while_it_combines_is_followed_by_another_that_counts_ea
     assert len(list(stack.folder.glob("rondo-cache-*"))) == 1, "the dead worker's files are gone"
     assert rows.weights().tobytes() == recomputed(rows, manifest).tobytes()
     assert sum(name.startswith("VersionCommitted") for name in stack.heard()) == 1
+
+
+def test_three_workers_one_of_them_killed_make_the_bytes_of_the_pure_functions(
+    stack: Stack,
+) -> None:
+    stack.start("intake")
+    size = str(MIN_SHARD_COLUMNS)
+    first, *_ = [stack.start("worker", SHARD_COLUMNS=size) for _ in range(3)]
+    rows, updates = stack.rows(SHARDED), deltas(SHARDED)
+    rows.open_round()
+    for client, delta in updates.items():
+        rows.submit(client, delta)
+    stack.submitted(*CLIENTS)
+    until(lambda: rows.counted() == 3)
+    rows.seal()
+    parts: dict[str, Scalar] = {"column_rule": "geometric-median", "server_optimizer": "adam"}
+    rows.write_manifest("composed", parts)
+    manifest = str(rows.round().manifest)
+
+    stack.sealed(manifest)
+    whole = products_key(manifest, 0, MIN_SHARD_COLUMNS)
+    until(lambda: stack.ports.model_store.head(whole) is not None, pause_seconds=0.0)
+    first.kill()
+    until(lambda: rows.round().state == "COMMITTED")
+
+    expected, version = play("composed", parts, list(updates.values())), rows.version()
+    assert rows.weights().tobytes() == expected.weights.tobytes()
+    assert version is not None
+    assert version.optimizer_state is not None
+    state = decode_state(rows.models.get(state_key(version.optimizer_state)))
+    for name, slot in expected.slots.items():
+        assert (
+            decode(rows.models.get(slot_key(state.slots[name])), SHARDED).tobytes()
+            == slot.tobytes()
+        )
 
 
 def test_tasks_that_redis_loses_are_asked_for_again(stack: Stack, redis_url: str) -> None:

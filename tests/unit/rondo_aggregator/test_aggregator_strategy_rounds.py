@@ -137,6 +137,26 @@ def test_products_come_before_partials_and_the_last_of_each_asks_on(tmp_path: Pa
     assert names == [*asked, "rondo.combine"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_tasks_in_any_order_and_twice_by_several_workers_give_the_same_bytes(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    parameters: dict[str, Scalar] = {"client_weights": "clip", "server_optimizer": "yogi"}
+    world = sealed(tmp_path, "composed", parameters, shard_columns=BLOCK_COLUMNS)
+    workers = [world.ports, world.worker("worker-2"), world.worker("worker-3")]
+    world.jobs.combine(ATTEMPT)
+
+    while tasks := world.asked() * 2:
+        for index in rng.permutation(len(tasks)):
+            world.ports = workers[rng.integers(3)]
+            world.run(tasks[index])
+
+    expected = play("composed", parameters, list(DELTAS.values()), examples=list(EXAMPLES.values()))
+    assert world.round().state == "COMMITTED"
+    assert world.weights().tobytes() == expected.weights.tobytes()
+
+
 def test_products_and_partials_that_exist_are_not_made_again(tmp_path: Path) -> None:
     world = sealed(tmp_path, "krum", {"attackers": 0}, shard_columns=BLOCK_COLUMNS)
     manifest = world.round().manifest or ""
