@@ -138,10 +138,20 @@ bench-aggregation: install ## Measure the kernels beside read(), NumPy and the p
 screenshots: install ## Take the pictures of docs/images (after `make demo`; needs chromium)
 	$(BIN)/python docs/make_screenshots.py
 
+.PHONY: conformance
+conformance: install ## Hold every strategy against its paper, and write docs/conformance.md
+	$(BIN)/pytest tests/unit/rondo_aggregator/test_aggregator_conformance.py
+	$(BIN)/python -m docs.make_conformance
+
+.PHONY: conformance-peers
+conformance-peers: install ## The same with Flower and NVFlare, in environments of their own
+	$(BIN)/python -m docs.make_conformance --peers
+
 .PHONY: docs
 docs: install ## Write the generated pages of docs/ anew
 	$(BIN)/python docs/make_events.py
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python -m docs.make_conformance
 
 .PHONY: clean
 clean: ## Remove everything that was made here

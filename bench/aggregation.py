@@ -13,12 +13,10 @@ beside what a peer holds, which is again as much twice: the default is 1 GB. ``-
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
+from bench.peers.environments import PEERS, peer_python, run
 from bench.store_reading import store_reading
 from rondo_core.layout import Layout, TensorSpec
 from rondo_local.environments import checkout
@@ -35,7 +34,6 @@ from rondo_local.environments import checkout
 ROOT = Path(__file__).parents[1]
 TENSORS = 8
 ORDER_PARAMETERS = 1_200_000
-PEERS = {"flower": "flwr==1.42.0", "nvflare": "nvflare==2.9.0"}
 SAMPLE = 20_000
 
 
@@ -68,7 +66,7 @@ def write_updates(folder: Path, clients: int, parameters: int) -> None:
 
 def ours(part: str, folder: Path, clients: int, repeats: int) -> Result:
     """Measure one of our parts in its own process."""
-    return _result(_run(_ours(part, folder, clients, repeats)))
+    return _result(run(_ours(part, folder, clients, repeats)))
 
 
 def two_workers(folder: Path, clients: int, repeats: int) -> Result:
@@ -82,7 +80,6 @@ def two_workers(folder: Path, clients: int, repeats: int) -> Result:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=_environment(),
             )
             for share in (0, 1)
         ]
@@ -103,9 +100,9 @@ def two_workers(folder: Path, clients: int, repeats: int) -> Result:
 
 def peer(name: str, what: str, folder: Path, clients: int, repeats: int) -> Result | None:
     """Measure a peer in its own environment, which is made at first."""
-    python = _peer_environment(name)
+    python = peer_python(name)
     arguments = [what, str(folder), str(clients), str(repeats)]
-    output = _run([python, "-m", f"bench.peers.{name}", *arguments])
+    output = run([python, "-m", f"bench.peers.{name}", *arguments])
     return None if what == "write" else _result(output)
 
 
@@ -126,34 +123,9 @@ def largest_error(folder: Path, clients: int, name: str) -> float:
     )
 
 
-def _peer_environment(name: str) -> str:
-    folder = ROOT / "build" / "peers" / name
-    python = folder / "bin" / "python"
-    if not python.exists():
-        uv = str(Path(sys.executable).parent / "uv")
-        _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
-        _run([uv, "pip", "install", "--quiet", "--python", str(python), PEERS[name]])
-    return str(python)
-
-
 def _ours(part: str, folder: Path, clients: int, repeats: int) -> list[str]:
     arguments = [part, str(folder), str(clients), str(repeats)]
     return [sys.executable, "-m", "bench.aggregation_parts", *arguments]
-
-
-def _environment() -> dict[str, str]:
-    """One core for each measurement: what a library would spread over more is not compared."""
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(threads, "1")}
-
-
-def _run(command: Sequence[str]) -> str:
-    done = subprocess.run(
-        command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command}: {done.stderr[-2000:]}")
-    return done.stdout
 
 
 def _result(output: str) -> Result:

@@ -20,6 +20,14 @@ def test_the_list_of_events_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_table_of_conformance_is_up_to_date() -> None:
+    argv = [sys.executable, "-m", "docs.make_conformance", "--check"]
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert done.returncode == 0, done.stderr
+
+
 PAGES = sorted(
     page
     for page in ROOT.rglob("*.md")
