@@ -1,13 +1,14 @@
 """How fast updates are combined, beside reading their bytes, NumPy, Flower and NVFlare.
 
 Everything runs on the same files in one run, each measurement in a process of its own, one after
-the other; the peers in environments of their own, from their own serialized form. Written to
-``build/bench/aggregation.json``.
+the other; the peers in environments of their own, from their own serialized form. Times are by the
+clock, and by the processor, which other programs on the machine disturb less. Ours map the files
+anew each time. Written to ``build/bench/aggregation.json``.
 
 ``python -m bench.aggregation [--clients 100] [--parameters 2500000] [--repeats 5] [--no-peers]``
 
 The files take clients x parameters x 4 bytes, three times with peers, and must fit into memory
-beside what a peer holds, which is again as much twice: the default is 1 GB. ``--parameters 25000000
+beside what a peer holds, which is as much again: the default is 1 GB. ``--parameters 25000000
 --no-peers`` is the size of the published comparison, 10 GB.
 """
 
@@ -39,15 +40,21 @@ SAMPLE = 20_000
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds of each repeat, and the peak of private memory."""
+    """Seconds of each repeat by clock and processor, and the peak of private memory."""
 
     seconds: tuple[float, ...]
+    processor: tuple[float, ...]
     peak_private_mib: float
 
     @property
     def median(self) -> float:
-        """The middle of the repeats."""
+        """The middle of the repeats by the clock."""
         return statistics.median(self.seconds)
+
+    @property
+    def busy(self) -> float:
+        """The middle of the repeats by the processor."""
+        return statistics.median(self.processor)
 
 
 def write_updates(folder: Path, clients: int, parameters: int) -> None:
@@ -71,7 +78,7 @@ def ours(part: str, folder: Path, clients: int, repeats: int) -> Result:
 
 def two_workers(folder: Path, clients: int, repeats: int) -> Result:
     """Measure two processes that combine half of the columns each; the slower one counts."""
-    seconds, peak = [], 0.0
+    seconds, busy, peak = [], [], 0.0
     for _ in range(repeats):
         started = [
             subprocess.Popen(
@@ -94,8 +101,9 @@ def two_workers(folder: Path, clients: int, repeats: int) -> Result:
         outputs = [process.communicate()[0] for process in started]
         results = [_result(output) for output in outputs]
         seconds.append(max(result.median for result in results))
+        busy.append(max(result.busy for result in results))
         peak = max(peak, *(result.peak_private_mib for result in results))
-    return Result(tuple(seconds), peak)
+    return Result(tuple(seconds), tuple(busy), peak)
 
 
 def peer(name: str, what: str, folder: Path, clients: int, repeats: int) -> Result | None:
@@ -130,7 +138,8 @@ def _ours(part: str, folder: Path, clients: int, repeats: int) -> list[str]:
 
 def _result(output: str) -> Result:
     found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    return Result(tuple(found["seconds"]), found["peak_private_mib"])
+    seconds, processor = tuple(found["seconds"]), tuple(found["processor"])
+    return Result(seconds, processor, found["peak_private_mib"])
 
 
 def measure(options: argparse.Namespace) -> dict[str, Result]:
@@ -161,8 +170,8 @@ def measure(options: argparse.Namespace) -> dict[str, Result]:
     return found
 
 
-def rows(found: dict[str, Result]) -> list[tuple[str, Result, str, float]]:
-    """Return each measurement with what it is held against, and the ratio of the medians."""
+def rows(found: dict[str, Result]) -> list[tuple[str, Result, str, float, float]]:
+    """Return each measurement, what it is held against, and the ratios of clock and processor."""
     against = {
         "fedavg": "read-whole",
         "numpy": "fedavg",
@@ -174,12 +183,12 @@ def rows(found: dict[str, Result]) -> list[tuple[str, Result, str, float]]:
         "trimmed-mean": "np.sort",
         **{f"{name}, {what}": "fedavg" for name in PEERS for what in ("wire", "decoded")},
     }
-    return [
-        (name, result, against.get(name, ""), result.median / found[against[name]].median)
-        if name in against
-        else (name, result, "", 1.0)
-        for name, result in found.items()
-    ]
+    compared = []
+    for name, result in found.items():
+        other = found.get(against.get(name, ""), result)
+        ratios = result.median / other.median, result.busy / other.busy
+        compared.append((name, result, against.get(name, ""), *ratios))
+    return compared
 
 
 def main() -> None:
@@ -198,13 +207,11 @@ def main() -> None:
     names = ["rondo", *(PEERS if options.peers else ())]
     errors = {name: largest_error(folder, options.clients, name) for name in names}
     store = store_reading(options.store, checkout() / "build") if options.store else {}
-    table = Table("what", "median s", "all s", "peak MiB", "against", "ratio")
-    for name, result, other, ratio in rows(found):
-        seconds = " ".join(f"{one:.3f}" for one in result.seconds)
-        shown = f"{ratio:.2f}" if other else ""
-        table.add_row(
-            name, f"{result.median:.3f}", seconds, f"{result.peak_private_mib:.0f}", other, shown
-        )
+    table = Table("what", "clock s", "cpu s", "peak MiB", "against", "clock ×", "cpu ×")
+    for name, result, other, clock, busy in rows(found):
+        shown = (f"{clock:.2f}", f"{busy:.2f}") if other else ("", "")
+        seconds = f"{result.median:.3f}", f"{result.busy:.3f}"
+        table.add_row(name, *seconds, f"{result.peak_private_mib:.0f}", other, *shown)
     console = Console(width=120)
     console.print(f"{options.clients} updates of {options.parameters:,} parameters", table)
     console.print("relative error of the mean", errors)
@@ -218,12 +225,15 @@ def main() -> None:
         "results": {
             name: {
                 "seconds": result.seconds,
+                "processor_seconds": result.processor,
                 "median": result.median,
+                "processor_median": result.busy,
                 "peak_private_mib": result.peak_private_mib,
                 "against": other,
-                "ratio": ratio,
+                "ratio": clock,
+                "processor_ratio": busy,
             }
-            for name, result, other, ratio in rows(found)
+            for name, result, other, clock, busy in rows(found)
         },
         "relative_errors": errors,
         "store": store,

@@ -6,6 +6,7 @@
 import mmap
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def mapped(path: Path) -> memoryview:
 
 
 def inputs_of(folder: Path, clients: int) -> Inputs:
-    """Return readers of the mapped files; the base is all zeros."""
+    """Map the files anew, and return readers of them; the base is the first client's file."""
     views = [mapped(path) for path in paths(folder, clients)]
     layout = layout_of_file(views[0])
     deltas = [np.frombuffer(view, FLOAT32, offset=layout.data_offset) for view in views]
@@ -49,7 +50,7 @@ def inputs_of(folder: Path, clients: int) -> Inputs:
         columns=layout.size,
         clients=[f"{client:04}" for client in range(clients)],
         examples=[client + 1 for client in range(clients)],
-        base=lambda start, stop: np.zeros(stop - start, np.float32),
+        base=lambda start, stop: deltas[0][start:stop],
         read=in_turn(lambda client, start, stop: deltas[client][start:stop]),
     )
 
@@ -125,7 +126,7 @@ def main() -> None:
         function = np.median if name == "median" else np.sort
         report(measured(lambda: function(block, axis=0), repeats=repeats))
         return
-    work = works.get(part, lambda: combine(part, inputs, first, last))
+    work = works.get(part, lambda: combine(part, inputs_of(folder, clients), first, last))
     if shares > 1:  # the others are ready when they say so, and begin when they are told
         work()
         sys.stdout.write("ready\n")
@@ -135,7 +136,8 @@ def main() -> None:
         return
     report(measured(work, repeats=repeats))
     if part == "fedavg":
-        save_result(folder, "rondo", np.concatenate(combine(part, inputs, 0, inputs.columns)))
+        at_zero = replace(inputs, base=lambda start, stop: np.zeros(stop - start, np.float32))
+        save_result(folder, "rondo", np.concatenate(combine(part, at_zero, 0, inputs.columns)))
 
 
 if __name__ == "__main__":
