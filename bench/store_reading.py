@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import boto3
 import numpy as np
 
+from bench.peers.measuring import measured
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
 from rondo_aggregator.adapters.own_strategies import installed_strategy
 from rondo_aggregator.handlers import inputs as reading
@@ -87,6 +88,7 @@ def _measured(
             taken = _timed(work)
             if turn:
                 seconds[what].append(taken)
+    peak = measured(combine, repeats=1, warm_up=False)["peak_private_mib"]
     medians = {what: statistics.median(taken) for what, taken in seconds.items()}
     return {
         "emulator": name,
@@ -95,6 +97,7 @@ def _measured(
         "seconds": seconds,
         "medians": medians,
         "ratio": medians["combine"] / medians["download"],
+        "peak_private_mib": peak,
     }
 
 
