@@ -86,3 +86,16 @@ def test_serving_is_what_a_bare_command_does(
     run(monkeypatch, "inference")
 
     assert capsys.readouterr().out == "worked"
+
+
+@pytest.mark.parametrize("word", ["combine", "replay"])
+def test_the_aggregators_commands_read_the_rest_of_their_line_themselves(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["rondo-aggregator", word, "--help"])
+
+    with pytest.raises(SystemExit) as exit_:
+        importlib.import_module("rondo_aggregator.__main__").main()
+
+    assert exit_.value.code == 0
+    assert f"usage: rondo-aggregator {word}" in capsys.readouterr().out

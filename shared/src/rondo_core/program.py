@@ -8,6 +8,7 @@ import argparse
 import http.client
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 __all__ = ["run_program"]
 
@@ -21,6 +22,7 @@ def run_program(
     *,
     port: Callable[[], int],
     default: str | None = None,
+    commands: Mapping[str, Callable[[], None]] = MappingProxyType({}),
 ) -> None:
     """Do what the command line says; returns when the work is done.
 
@@ -31,9 +33,14 @@ def run_program(
         work: word of the command line -> what it does.
         port: where the working process answers ``/readyz`` on loopback; called for ``health`` only.
         default: the word that may be left out.
+        commands: words that read what follows them on the command line themselves.
     """
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if first in commands:
+        commands[first]()
+        return
     parser = argparse.ArgumentParser(prog=name)
-    words = (*work, "health")
+    words = (*work, *commands, "health")
     parser.add_argument("word", choices=words, nargs="?" if default else None, default=default)
     word = parser.parse_args().word
     if word == "health":

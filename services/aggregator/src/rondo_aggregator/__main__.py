@@ -1,4 +1,4 @@
-"""The command ``rondo-aggregator``: one of its two processes, or whether the one here is ready."""
+"""The command ``rondo-aggregator``: its processes, what is started by hand, and health."""
 
 import os
 
@@ -9,8 +9,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Work as ``intake`` or ``worker`` until SIGTERM, or ask for health."""
-    run_program("rondo-aggregator", {"intake": _work, "worker": _work}, port=_port)
+    """Work as ``intake`` or ``worker`` until SIGTERM, combine or replay, or ask for health."""
+    run_program(
+        "rondo-aggregator",
+        {"intake": _work, "worker": _work},
+        port=_port,
+        commands={"combine": _work, "replay": _work},
+    )
 
 
 def _work() -> None:
