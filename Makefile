@@ -126,6 +126,17 @@ check: lint types imports test ## Exactly what CI runs
 demo: install ## The whole loop on this machine (KEEP=1 leaves it running, AWS=localstack)
 	$(BIN)/rondo-local demo $(if $(KEEP),--keep) $(if $(AWS),--aws $(AWS))
 
+.PHONY: sample-models
+sample-models: install ## Make build/models: digits, breast-cancer and identity, for a server alone
+	$(BIN)/python examples/sample_models.py
+
+.PHONY: protobuf
+protobuf: install ## Write the gRPC messages of services/inference anew from their .proto
+	$(UV) tool run --from grpcio-tools==$$(sed -n 's/^grpcio==//p' constraints.txt) --with setuptools \
+		python -m grpc_tools.protoc -I services/inference/src/rondo_inference/contracts \
+		--python_out=services/inference/src/rondo_inference/contracts \
+		--pyi_out=services/inference/src/rondo_inference/contracts oip.proto
+
 .PHONY: bench-round
 bench-round: install ## Measure rounds
 	$(BIN)/python -m bench.round

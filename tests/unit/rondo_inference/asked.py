@@ -1,40 +1,104 @@
-"""An inference process without sockets: its routes are called as an ASGI server would."""
+"""An inference process without sockets: bytes go into its connections and come out again."""
 
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from rondo_core.exports import ExportIndex
-from rondo_core.telemetry import Metrics
+import httptools
+
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
-from rondo_inference.contracts.table import every_route
-from rondo_inference.engines import Engine, open_onnx
-from rondo_inference.handlers import predict
-from rondo_inference.registry.catalogue import Catalogue
+from rondo_inference.assembly import Load, Parts, assembled
+from rondo_inference.registry.aliases import Aliases, StoreAliases
+from rondo_inference.registry.folder import FolderAliases, MountedFolders, load_folder
 from rondo_inference.registry.loader import load_version
 from rondo_inference.registry.watcher import Watcher
-from rondo_inference.web.app import HttpApp, Message
+from rondo_inference.settings import Settings
+from rondo_inference.web.connection import Connection, ConnectionRules, Shared
 from tests.unit.rondo_inference.exported import Export
 
+SECONDS = 20.0
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    complete: bool = False
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
 
+class Wire(asyncio.Transport):
+    """The other end of a connection: reads what the server writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: list[Reply] = [Reply()]
+        self.written = b""
+        self.paused = False
+        self._closing = False
+        self._parser = httptools.HttpResponseParser(self)
+        self.changed = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+        self._parser.feed_data(bytes(data))
+        self.changed.set()
+
+    def close(self) -> None:
+        self._closing = True
+        self.changed.set()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.replies[-1].headers[name.decode().lower()] = value.decode()
+
+    def on_headers_complete(self) -> None:
+        self.replies[-1].status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self.replies[-1].body += body
+
+    def on_message_complete(self) -> None:
+        if self.replies[-1].status == 100:
+            self.replies[-1] = Reply()
+            return
+        self.replies[-1].complete = True
+        self.replies.append(Reply())
+
+    async def until(self, count: int) -> list[Reply]:
+        """Return the first replies, as many as there are before the connection closes."""
+        async with asyncio.timeout(SECONDS):
+            while len(self.replies) <= count and not self._closing:
+                self.changed.clear()
+                await self.changed.wait()
+        return [reply for reply in self.replies if reply.complete][:count]
+
+
+def head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
 async def call(
-    app: HttpApp,
+    shared: Shared,
     method: str,
     target: str,
     *,
@@ -42,68 +106,56 @@ async def call(
     headers: Mapping[str, str] | None = None,
 ) -> Reply | None:
     """Send one request; a chunk that is None is the caller going away. None: no answer was sent."""
-    path, _, query = target.partition("?")
-    scope: dict[str, Any] = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": query.encode(),
-        "headers": [(n.lower().encode(), v.encode()) for n, v in (headers or {}).items()],
-    }
-    waiting = list(chunks)
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        chunk = waiting.pop(0)
+    connection, wire = Connection(shared), Wire()
+    connection.connection_made(wire)
+    named = {"host": "test", **(headers or {})}
+    size = sum(len(chunk) for chunk in chunks if chunk is not None)
+    if None in chunks:
+        size += 1
+    named.setdefault("content-length", str(size))
+    connection.data_received(head(method, target, named))
+    for chunk in chunks:
+        await asyncio.sleep(0)
         if chunk is None:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": chunk, "more_body": bool(waiting)}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    if not sent:
-        return None
-    start, end = sent
-    found = {name.decode(): value.decode() for name, value in start["headers"]}
-    return Reply(start["status"], found, end["body"])
-
-
-def _open(model: bytes, index: ExportIndex) -> Engine:
-    return open_onnx(model, index, threads=1)
+            connection.connection_lost(None)
+            return None
+        if chunk and not wire.is_closing():
+            connection.data_received(chunk)
+    replies = await wire.until(1)
+    connection.connection_lost(None)
+    return replies[0] if replies else None
 
 
 @dataclass
 class Service:
     """What ``main`` puts together, on fakes."""
 
-    workers: ThreadPoolExecutor
-    max_body_bytes: int = 10_000
-    rows: MemoryRunStore = field(default_factory=MemoryRunStore)
-    store: MemoryModelStore = field(default_factory=MemoryModelStore)
-    catalogue: Catalogue = field(default_factory=Catalogue)
-    clock: ManualClock = field(default_factory=ManualClock)
-    metrics: Metrics = field(default_factory=Metrics)
-    draining: bool = False
+    parts: Parts
+    aliases: Aliases
+    clock: ManualClock
+    rows: MemoryRunStore
+    store: MemoryModelStore
 
     def __post_init__(self) -> None:
+        self.catalogue = self.parts.catalogue
+        self.metrics = self.parts.metrics
+        self.app = self.parts.app
+        self.rules = self.parts.server.rules
         self.watcher = Watcher(
-            rows=self.rows,
+            aliases=self.aliases,
             catalogue=self.catalogue,
-            load=partial(load_version, store=self.store, open_engine=_open),
+            bring=self.parts.memory.bring,
             clock=self.clock,
             metrics=self.metrics,
         )
-        routes = every_route(
-            self.catalogue,
-            partial(predict, metrics=self.metrics),
-            metrics=self.metrics.registry,
-            ready=lambda: self.catalogue.ready and not self.draining,
-        )
-        self.app = HttpApp(
-            routes, self.metrics, self.workers, self.max_body_bytes, lambda: self.draining
-        )
+
+    def drain(self) -> None:
+        self.parts.server.draining.set()
+
+    def shared(self, rules: ConnectionRules | None = None) -> Shared:
+        loop = asyncio.get_running_loop()
+        draining = self.parts.server.draining.is_set
+        return Shared(self.app.respond, rules or self.rules, draining, loop.time)
 
     def promote(self, export: Export) -> None:
         export.store(self.store)
@@ -113,6 +165,16 @@ class Service:
         for export in exports:
             self.promote(export)
         self.watcher.scan()
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        *,
+        chunks: Sequence[bytes | None] = (b"",),
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply | None:
+        return await call(self.shared(), method, target, chunks=chunks, headers=headers)
 
     def ask(
         self,
@@ -124,12 +186,39 @@ class Service:
         """Send one request; ``content_type`` is the header Content-Type."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        reply = asyncio.run(call(self.app, method, target, chunks=[data], headers=named))
+        path = quote(target, safe="/:?=&%$")
+        reply = asyncio.run(self.call(method, path, chunks=[data], headers=named))
         assert reply is not None
         return reply
 
 
 @contextmanager
-def running(**options: Any) -> Iterator[Service]:
-    with ThreadPoolExecutor(2) as workers:
-        yield Service(workers, **options)
+def running(*, models: Path | None = None, many: bool = False, **options: Any) -> Iterator[Service]:
+    """Run a service on the store, on a folder, or, with ``many``, as a multi-model container."""
+    rows, store, clock = MemoryRunStore(), MemoryModelStore(), ManualClock()
+    settings = Settings(**({"max_body_bytes": 10_000} | options))
+    chosen = {"on_demand": settings.load_on_demand, "pinned": settings.pinned}
+    aliases: Aliases = StoreAliases(rows, **chosen)  # type: ignore[arg-type]
+    load: Load = partial(load_version, store=store)
+    mounted = MountedFolders()
+    if many:
+        load = _from(mounted)
+    elif models is not None:
+        aliases = FolderAliases(models, **chosen)  # type: ignore[arg-type]
+        load = _from(aliases)
+    with assembled(
+        settings, load, clock=clock, cpus=2, describe=mounted.register if many else None
+    ) as parts:
+        service = Service(parts, aliases, clock, rows, store)
+        if many:
+            service.catalogue.settle()
+        elif models is not None:
+            service.watcher.scan()
+        yield service
+
+
+def _from(folders: FolderAliases | MountedFolders) -> Load:
+    def load(alias: Any, **openers: Any) -> Any:
+        return load_folder(alias, folder=folders.folder_of(alias), **openers)
+
+    return load

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -179,3 +180,73 @@ def _export(
         promoted_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
     return Export(alias, index, spec, files).sealed()
+
+
+IDENTITY_TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+
+def identity_onnx(*datatypes: str, sides: tuple[object, ...] = ("n", "m")) -> bytes:
+    """Return a model that gives each input back: ``IN_FP32`` as ``OUT_FP32``, and so on.
+
+    With one datatype the names are ``x`` and ``y``; with BYTES alone ``x`` and ``y_bytes``.
+    """
+    chosen = datatypes or tuple(IDENTITY_TYPES)
+    ends = {f"IN_{one}": f"OUT_{one}" for one in chosen}
+    if len(chosen) == 1:
+        ends = {"x": "y_bytes" if chosen == ("BYTES",) else "y"}
+    types = [IDENTITY_TYPES[one] for one in chosen]
+    infos = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [name], [gives]) for name, gives in ends.items()],
+        "identity",
+        [infos(name, kind, list(sides)) for name, kind in zip(ends, types, strict=True)],
+        [infos(name, kind, list(sides)) for name, kind in zip(ends.values(), types, strict=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def write_version(export: Export, folder: Path) -> None:
+    """Write a version as ``FolderAliases`` reads it, at ``folder/MODEL/VERSION``."""
+    target = folder / export.alias.model / str(export.alias.model_version)
+    target.mkdir(parents=True, exist_ok=True)
+    for name, data in export.files.items():
+        (target / name).write_bytes(data)
+    (target / "export.json").write_bytes(encode_export_index(export.index))
+    (target / "spec.json").write_bytes(encode_model_spec(export.spec))
+    note = {"run_id": export.alias.run_id, "round": export.alias.version}
+    (target / "version.json").write_bytes(msgspec.json.encode(note))
+
+
+def write_onnx(folder: Path, model: str, onnx: bytes, version: int = 1) -> None:
+    """Write a bare ONNX file as a version."""
+    target = folder / model / str(version)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "model.onnx").write_bytes(onnx)
+
+
+def sample_folder(folder: Path) -> Path:
+    """Write prices 1 and 2 (``candidate`` is 1), shapes 3, and three identities."""
+    for export in (prices_export(1), prices_export(2), shapes_export(3)):
+        write_version(export, folder)
+    (folder / "prices" / "labels.json").write_text('{"candidate": 1}')
+    write_onnx(folder, "identity", identity_onnx())
+    write_onnx(folder, "floats", identity_onnx("FP32"))
+    write_onnx(folder, "words", identity_onnx("BYTES", sides=("n",)))
+    return folder

@@ -1,25 +1,17 @@
 import re
 
-import numpy as np
 import pytest
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
-from rondo_core.layout import Float32Array
 from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.catalogue import Catalogue, Failure, Slot, VersionStatus
 from rondo_inference.registry.served import ServedModel
 from tests.unit.rondo_inference.exported import Export, prices_export, shapes_export
-
-
-class ZeroEngine:
-    """Answers zero for each row."""
-
-    def run(self, inputs: Float32Array) -> Float32Array:
-        return np.zeros((len(inputs), 1), np.float32)
+from tests.unit.rondo_inference.fakes import served_by
 
 
 def served(export: Export) -> ServedModel:
-    return ServedModel(export.alias, export.spec, ZeroEngine())
+    return served_by(export)
 
 
 def slot(export: Export) -> Slot:
@@ -85,19 +77,19 @@ def test_a_first_version_that_cannot_be_loaded_is_unavailable_with_the_reason() 
 def test_the_only_model_needs_no_name() -> None:
     only = slot(prices_export())
 
-    assert catalogue_of(only).only() is only.served
+    assert catalogue_of(only).resolve(None) is only
 
 
 def test_of_several_models_one_must_be_named() -> None:
     catalogue = catalogue_of(slot(shapes_export()), slot(prices_export()))
 
     with pytest.raises(Invalid, match="name the model; served are prices, shapes"):
-        catalogue.only()
+        catalogue.resolve(None)
 
 
 def test_without_a_model_there_is_nothing_to_choose_yet() -> None:
     with pytest.raises(Unavailable, match="no model is served yet"):
-        Catalogue().only()
+        Catalogue().resolve(None)
 
 
 def test_status_tells_of_every_version_once() -> None:

@@ -12,7 +12,10 @@ from rondo_core.exports import (
     export_file_key,
 )
 from rondo_core.holdout import encode_holdout
+from rondo_core.model_rows import AliasRow
 from rondo_core.testing import MemoryModelStore
+from rondo_inference.batcher import Batcher
+from rondo_inference.domain.tensors import Tensors
 from rondo_inference.engines import Engine, open_onnx
 from rondo_inference.registry.loader import load_version
 from rondo_inference.registry.served import ServedModel
@@ -23,22 +26,30 @@ from tests.unit.rondo_inference.exported import (
     shapes_export,
     shapes_onnx,
 )
+from tests.unit.rondo_inference.fakes import TABLE, batcher_of
 
 
-def open_engine(model: bytes, index: object) -> Engine:
-    return open_onnx(model, index, threads=1)  # type: ignore[arg-type]
+def open_engine(model: bytes) -> Engine:
+    return open_onnx(model, threads=1)
+
+
+def open_batcher(_alias: AliasRow, engine: Engine, row_seconds: float) -> Batcher:
+    assert row_seconds > 0
+    return batcher_of(engine)
 
 
 def load(export: Export) -> ServedModel:
     store = MemoryModelStore()
     export.store(store)
-    return load_version(export.alias, store=store, open_engine=open_engine)
+    return load_version(
+        export.alias, store=store, open_engine=open_engine, open_batcher=open_batcher
+    )
 
 
 def test_a_loaded_version_computes_what_was_exported() -> None:
     served = load(prices_export(7))
 
-    outputs = served.engine.run(np.array([[2, 1]], np.float32))
+    (outputs,) = served.engine.run((np.array([[2, 1]], np.float32),))
 
     assert outputs.tolist() == [[2 + 10 + 7]]
     assert outputs.dtype == np.float32
@@ -60,7 +71,7 @@ def test_a_missing_object_is_not_found(name: str) -> None:
     export.store(store)
 
     with pytest.raises(NotFound, match=f"{export_file(gone).sha256}/{name}"):
-        load_version(export.alias, store=store, open_engine=open_engine)
+        load_version(export.alias, store=store, open_engine=open_engine, open_batcher=open_batcher)
 
 
 @pytest.mark.parametrize("name", [ONNX_FILE, GOLDEN_FILE])
@@ -72,7 +83,7 @@ def test_one_flipped_byte_in_a_file_is_found_by_its_digest(name: str) -> None:
     store.put(export_file_key(export.index, name), bytes(data))
 
     with pytest.raises(ExportInvalid, match=f"{name}: .* bytes with SHA-256"):
-        load_version(export.alias, store=store, open_engine=open_engine)
+        load_version(export.alias, store=store, open_engine=open_engine, open_batcher=open_batcher)
 
 
 def test_an_index_of_other_weights_is_refused() -> None:
@@ -149,14 +160,16 @@ def test_inputs_that_the_runtime_cannot_take_are_the_exports_fault() -> None:
     served = load(prices_export())
 
     with pytest.raises(ExportInvalid, match="ONNX Runtime cannot run it"):
-        served.engine.run(np.zeros((1, 5), np.float32))
+        served.engine.run((np.zeros((1, 5), np.float32),))
 
 
 class ShortEngine:
     """Answers with too few columns."""
 
-    def run(self, inputs: np.ndarray) -> np.ndarray:
-        return np.zeros((len(inputs), 0), np.float32)
+    signature = TABLE
+
+    def run(self, inputs: Tensors) -> Tensors:
+        return (np.zeros((len(inputs[0]), 0), np.float32),)
 
 
 def test_outputs_of_another_shape_than_the_golden_ones_are_refused() -> None:
@@ -164,4 +177,9 @@ def test_outputs_of_another_shape_than_the_golden_ones_are_refused() -> None:
     export.store(store)
 
     with pytest.raises(ExportInvalid, match=r"outputs of shape \(3, 0\), not \(3, 1\)"):
-        load_version(export.alias, store=store, open_engine=lambda *_: ShortEngine())
+        load_version(
+            export.alias,
+            store=store,
+            open_engine=lambda _: ShortEngine(),
+            open_batcher=open_batcher,
+        )

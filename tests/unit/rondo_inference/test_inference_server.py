@@ -1,83 +1,50 @@
-import asyncio
 import signal
-import socket
 import threading
-from collections.abc import Iterator
-
-import pytest
 
 from rondo_core.testing import ManualClock
+from rondo_inference.web.connection import ConnectionRules
 from rondo_inference.web.server import DrainingServer
 from tests.unit.rondo_inference.asked import running
 
 
-@pytest.fixture(autouse=True)
-def _signal_handlers() -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
-class SignalledServer(DrainingServer):
-    """Gets signals instead of requests, and looks at the time after each."""
-
-    def __init__(self, *numbers: signal.Signals) -> None:
-        self.draining = threading.Event()
-        self.clock = ManualClock()
-        self.numbers = numbers
-        with running() as service:
-            super().__init__(
-                service.app,
-                host="127.0.0.1",
-                port=0,
-                draining=self.draining,
-                drain_seconds=5,
-                clock=self.clock,
-            )
-        self.config.load()
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        assert sockets is None
-        for number in self.numbers:
-            signal.raise_signal(number)
-
-    def ends(self) -> bool:
-        return asyncio.run(self.on_tick(1))
+def server(clock: ManualClock) -> DrainingServer:
+    with running() as service:
+        return DrainingServer(
+            service.app.respond, ConnectionRules(), "127.0.0.1", 0, threading.Event(), 5, clock
+        )
 
 
 def test_without_a_signal_the_server_goes_on() -> None:
-    server = SignalledServer()
+    one = server(ManualClock())
 
-    server.run_until_signalled()
-
-    assert (server.draining.is_set(), server.ends()) == (False, False)
+    assert (one.draining.is_set(), one.ends) == (False, False)
 
 
 def test_sigterm_starts_the_drain_and_ends_the_server_after_it() -> None:
-    server = SignalledServer(signal.SIGTERM)
+    clock = ManualClock()
+    one = server(clock)
 
-    server.run_until_signalled()
-    draining, at_once = server.draining.is_set(), server.ends()
-    server.clock.advance(4.9)
-    a_little_before = server.ends()
-    server.clock.advance(0.2)
+    one.signalled(signal.SIGTERM)
+    draining, at_once = one.draining.is_set(), one.ends
+    clock.advance(4.9)
+    a_little_before = one.ends
+    clock.advance(0.2)
 
-    assert (draining, at_once, a_little_before, server.ends()) == (True, False, False, True)
+    assert (draining, at_once, a_little_before, one.ends) == (True, False, False, True)
 
 
 def test_a_second_signal_ends_the_server_at_once() -> None:
-    server = SignalledServer(signal.SIGTERM, signal.SIGTERM)
+    one = server(ManualClock())
 
-    server.run_until_signalled()
+    one.signalled(signal.SIGTERM)
+    one.signalled(signal.SIGTERM)
 
-    assert server.ends()
+    assert one.ends
 
 
 def test_an_interrupt_does_not_wait() -> None:
-    server = SignalledServer(signal.SIGINT)
+    one = server(ManualClock())
 
-    server.run_until_signalled()
+    one.signalled(signal.SIGINT)
 
-    assert (server.draining.is_set(), server.ends()) == (True, True)
+    assert (one.draining.is_set(), one.ends) == (True, True)

@@ -12,11 +12,12 @@ from rondo_core.model_inputs import decode_rows
 from rondo_core.model_layers import Dense
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes, Number
-from rondo_inference.domain.answers import csv_answer, labelled_answer, tensor_answer
+from rondo_inference.domain.answers import csv_answer, labelled_rows, tensor_answer
 from rondo_inference.domain.backoff import backoff_seconds
 from rondo_inference.domain.cpus import usable_cpus
 from rondo_inference.domain.csv_rows import decode_csv
 from rondo_inference.domain.predict_body import decode_predict_body
+from rondo_inference.domain.row_faults import RowFaults
 from rondo_inference.domain.tensor_text import decode_tensor
 from tests.unit.rondo_inference.exported import PRICES, SHAPES
 
@@ -253,9 +254,23 @@ def test_a_bad_csv_is_refused_with_the_place(text: bytes, message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_a_model_of_pictures_takes_no_csv() -> None:
-    with pytest.raises(Invalid, match="model 'shapes' takes pictures, not the rows of a CSV"):
+def test_a_csv_of_pictures_has_a_picture_a_line() -> None:
+    pictures = decode_csv(b"0,1,2,3\n4,5,6,7\n", SHAPES)
+
+    assert pictures.reshape(2, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    with pytest.raises(RowInvalid, match=r"row 0: .* is not a picture of numbers"):
         decode_csv(b"image\n1\n", SHAPES)
+
+
+def test_a_csv_without_header_is_taken_in_the_models_order() -> None:
+    assert decode_csv(b"3,Bonn\n1,Aa\n", PRICES).tolist() == [[3, 1], [1, 0]]
+
+
+def test_the_faults_of_all_rows_are_told() -> None:
+    with pytest.raises(RowFaults) as caught:
+        decode_csv(b"rooms,town\n3,Bonn\nx,Aa\n1,Cc\n", PRICES)
+
+    assert [(one.row, one.column) for one in caught.value.faults] == [(1, "rooms"), (2, "town")]
 
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.9, 0.1]], np.float32)
@@ -277,16 +292,14 @@ def test_outputs_that_are_not_finite_are_bare_words_and_not_null() -> None:
 
 
 def test_a_labelled_answer_names_the_class_and_every_probability() -> None:
-    answer = json.loads(labelled_answer(SHAPES, PROBABILITIES))
+    first, second = labelled_rows(SHAPES, PROBABILITIES)
 
-    assert [row["label"] for row in answer["predictions"]] == ["dark", "light"]
-    assert answer["predictions"][0]["probabilities"] == {"light": 0.25, "dark": 0.75}
+    assert first == {"label": "dark", "probabilities": {"light": 0.25, "dark": 0.75}}
+    assert second["label"] == "light"  # type: ignore[index]
 
 
 def test_a_labelled_answer_of_a_number_names_it() -> None:
-    answer = json.loads(labelled_answer(PRICES, AMOUNTS))
-
-    assert answer == {"predictions": [{"price": 12.5}, {"price": float(np.float32(-0.1))}]}
+    assert labelled_rows(PRICES, AMOUNTS) == [{"price": 12.5}, {"price": float(np.float32(-0.1))}]
 
 
 def test_a_csv_answer_has_a_line_per_row_and_short_numbers() -> None:

@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 
 from rondo_core.errors import Unavailable
-from rondo_core.exports import ONNX_FILE, ExportIndex, export_file_key
+from rondo_core.exports import ONNX_FILE, export_file_key
 from rondo_core.keys import alias_key
 from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Delete, Item, Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
 from rondo_inference.engines import Engine, open_onnx
+from rondo_inference.registry.aliases import StoreAliases
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loader import load_version
+from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
+from rondo_inference.stats import StatsBook
 from tests.unit.rondo_inference.exported import Export, prices_export, prices_onnx, shapes_export
+from tests.unit.rondo_inference.fakes import batcher_of
 
 
 class ForgetfulRows(MemoryRunStore):
@@ -49,8 +53,8 @@ class FlakyStore(MemoryModelStore):
         return super().get(key, start=start, stop=stop, version=version)
 
 
-def _open(model: bytes, index: ExportIndex) -> Engine:
-    return open_onnx(model, index, threads=1)
+def _open(model: bytes) -> Engine:
+    return open_onnx(model, threads=1)
 
 
 @dataclass
@@ -66,16 +70,21 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.watcher = Watcher(
-            rows=self.rows,
+            aliases=StoreAliases(self.rows),
             catalogue=self.catalogue,
-            load=self.load,
+            bring=Memory(self.catalogue, self.load, self.clock, StatsBook()).bring,
             clock=self.clock,
             metrics=self.metrics,
         )
 
     def load(self, alias: AliasRow) -> ServedModel:
         self.loads.append(alias)
-        return load_version(alias, store=self.store, open_engine=_open)
+        return load_version(
+            alias,
+            store=self.store,
+            open_engine=_open,
+            open_batcher=lambda _alias, engine, _seconds: batcher_of(engine),
+        )
 
     def promote(self, export: Export) -> None:
         export.store(self.store)
@@ -117,7 +126,7 @@ def test_a_promotion_is_followed_and_whoever_holds_the_old_version_keeps_it() ->
 
     assert version(replica) == 2
     assert held.version == 1
-    assert held.engine.run(np.zeros((1, 2), np.float32)).tolist() == [[1]]
+    assert held.engine.run((np.zeros((1, 2), np.float32),))[0].tolist() == [[1]]
 
 
 def test_an_alias_that_did_not_change_is_loaded_once() -> None:
@@ -296,9 +305,9 @@ def test_a_load_that_breaks_does_not_stop_the_other_models(
     replica.promote(prices_export(1))
     replica.promote(shapes_export(1))
     watcher = Watcher(
-        rows=replica.rows,
+        aliases=StoreAliases(replica.rows),
         catalogue=replica.catalogue,
-        load=BrokenLoad(replica),
+        bring=Memory(replica.catalogue, BrokenLoad(replica), replica.clock, StatsBook()).bring,
         clock=replica.clock,
         metrics=replica.metrics,
     )

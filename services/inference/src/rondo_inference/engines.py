@@ -1,13 +1,14 @@
 """What computes a prediction: the port, and ONNX Runtime behind it."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from rondo_core.exports import ONNX_FILE, ExportIndex, ExportInvalid
-from rondo_core.layout import Float32Array
+from rondo_core.exports import ONNX_FILE, ExportInvalid
+from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
 __all__ = ["Engine", "OnnxEngine", "open_onnx"]
 
@@ -24,12 +25,33 @@ _REFUSALS = (
 )
 """What ONNX Runtime raises; its own errors have no base in common."""
 
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": BYTES,
+}
+
 
 class Engine(Protocol):
     """One version, ready to compute."""
 
-    def run(self, inputs: Float32Array) -> Float32Array:
-        """Return the outputs (n, outputs) for inputs (n, *input shape).
+    @property
+    def signature(self) -> Signature:
+        """What goes in and what comes out."""
+        ...
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Return the outputs, in the signature's order, for inputs in the signature's order.
 
         Blocks while it computes, without the interpreter's lock. Safe to call from several threads
         at once. A pure function of its argument.
@@ -40,32 +62,57 @@ class Engine(Protocol):
 class OnnxEngine:
     """An ``Engine`` that is an ONNX Runtime session on the CPU."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, index: ExportIndex) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, signature: Signature) -> None:
         self._session = session
-        self._input = index.input
-        self._outputs = [index.output]
+        self._signature = signature
+        self._inputs = [info.name for info in signature.inputs]
+        self._outputs = [info.name for info in signature.outputs]
+        self._with_text = BYTES in {i.datatype for i in (*signature.inputs, *signature.outputs)}
 
-    def run(self, inputs: Float32Array) -> Float32Array:
-        """Return the outputs; the array is the caller's."""
+    @property
+    def signature(self) -> Signature:
+        """See ``Engine``."""
+        return self._signature
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Return the outputs; the arrays are the caller's."""
+        if self._with_text:
+            inputs = tuple(_as_text(tensor) for tensor in inputs)
         try:
-            (outputs,) = self._session.run(self._outputs, {self._input: inputs})
+            found = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
         except _REFUSALS as exc:
             raise ExportInvalid(f"{ONNX_FILE}: ONNX Runtime cannot run it: {exc}") from exc
-        return np.asarray(outputs, np.float32)
+        return tuple(map(_as_bytes, found)) if self._with_text else tuple(found)
 
 
-def open_onnx(model: bytes, index: ExportIndex, *, threads: int) -> Engine:
+def _as_text(tensor: Tensor) -> Tensor:
+    if tensor.dtype != object:
+        return tensor
+    text = np.empty(tensor.shape, object)
+    text.ravel()[:] = [element.decode() for element in tensor.ravel()]
+    return text
+
+
+def _as_bytes(tensor: Tensor) -> Tensor:
+    if tensor.dtype != object:
+        return tensor
+    found = np.empty(tensor.shape, object)
+    found.ravel()[:] = [element.encode() for element in tensor.ravel()]
+    return found
+
+
+def open_onnx(model: bytes, *, threads: int) -> Engine:
     """Open a model.
 
     Waiting threads sleep instead of spinning: a spinning one takes the CPU from the event loop.
 
     Args:
         model: the ONNX file; not kept.
-        index: names its input and output.
         threads: that one prediction may use; at least 1.
 
     Raises:
-        ExportInvalid: ONNX Runtime refuses the file, or it has another input or output.
+        ExportInvalid: ONNX Runtime refuses the file, or an input or output is not a tensor of the
+            Open Inference Protocol's types.
 
     Source: ONNX Runtime, "Thread management" (onnxruntime.ai/docs/performance).
     """
@@ -77,12 +124,19 @@ def open_onnx(model: bytes, index: ExportIndex, *, threads: int) -> Engine:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _REFUSALS as exc:
         raise ExportInvalid(f"{ONNX_FILE}: ONNX Runtime refuses it: {exc}") from exc
-    _check_ends("input", session.get_inputs(), index.input)
-    _check_ends("output", session.get_outputs(), index.output)
-    return OnnxEngine(session, index)
+    signature = Signature(_infos(session.get_inputs()), _infos(session.get_outputs()))
+    if not signature.inputs or not signature.outputs:
+        raise ExportInvalid(f"{ONNX_FILE}: it has no input or no output")
+    return OnnxEngine(session, signature)
 
 
-def _check_ends(kind: str, found: list[onnxruntime.NodeArg], name: str) -> None:
-    ends = [(end.name, end.type) for end in found]
-    if ends != [(name, "tensor(float)")]:
-        raise ExportInvalid(f"{ONNX_FILE}: its {kind} is {ends}, promised was one float32 {name!r}")
+def _infos(ends: Sequence[Any]) -> tuple[TensorInfo, ...]:
+    return tuple(_info(end) for end in ends)
+
+
+def _info(end: Any) -> TensorInfo:  # noqa: ANN401  (the runtime has no types)
+    datatype = _DATATYPES.get(end.type)
+    if datatype is None:
+        raise ExportInvalid(f"{ONNX_FILE}: {end.name!r} is a {end.type}, which no contract carries")
+    sides = (side if isinstance(side, int) else -1 for side in end.shape or ())
+    return TensorInfo(end.name, datatype, tuple(sides))

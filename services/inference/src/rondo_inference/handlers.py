@@ -1,34 +1,188 @@
 """The one way to a prediction, whatever door it came in by."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from rondo_core.layout import Float32Array
-from rondo_core.telemetry import Metrics
+from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
+from rondo_core.model_inputs import check_inputs
+from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
+from rondo_inference.registry.catalogue import Catalogue, Slot
+from rondo_inference.registry.loading import Loading
+from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.stats import StatsBook
 
-__all__ = ["LARGEST_BATCH", "Predict", "predict"]
+__all__ = ["Inference", "Target", "checked"]
 
-LARGEST_BATCH = 256
-"""More rows are computed in turn, so that a large request does not need memory for all at once."""
-
-Predict = Callable[[ServedModel, Float32Array], Float32Array]
-"""`predict`, bound to its ports."""
+_TRIES = 100
+"""How often a version may be evicted between its load and its lease; never seen more than once."""
 
 
-def predict(served: ServedModel, inputs: Float32Array, *, metrics: Metrics) -> Float32Array:
-    """Return the outputs (n, outputs) for inputs (n, *input shape). Blocks while it computes.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which version a request wants.
+
+    Attributes:
+        model: its name; None for the only model.
+        label: an alias; None for whatever the traffic rule says.
+        version: its number; then the label is not looked at.
+        key: requests with the same key go to the same version, whatever the traffic rule.
+    """
+
+    model: str | None = None
+    label: str | None = None
+    version: int | None = None
+    key: str = ""
+
+
+@dataclass(slots=True)
+class Inference:
+    """The core: every contract asks it, and it alone asks the engines. Used by one event loop.
+
+    Attributes:
+        catalogue: what is served.
+        memory: what is loaded.
+        loading: loads what is asked for.
+        book: numbers of every version.
+    """
+
+    catalogue: Catalogue
+    memory: Memory
+    loading: Loading
+    book: StatsBook
+    _shadows: set["asyncio.Task[None]"] = field(default_factory=set)
+    _requests: int = 0
+
+    @asynccontextmanager
+    async def lease(self, target: Target) -> AsyncIterator[ServedModel]:
+        """Hold the version that answers, loaded first if it has to be; see `take`."""
+        served = await self.take(target)
+        try:
+            yield served
+        finally:
+            self.memory.give(served)
+
+    async def take(self, target: Target) -> ServedModel:
+        """Hold the version that answers; the caller gives it back to ``memory``.
+
+        Raises:
+            NotFound: no such model, version or label.
+            Invalid: no model is named, and there are several.
+            Unavailable: it is not there yet, cannot be loaded or does not fit.
+        """
+        for _ in range(_TRIES):
+            slot = self._slot(target)
+            served = slot.served
+            if served is not None and self.memory.take(served):
+                return served
+            if not slot.lazy:
+                raise self.catalogue.unavailable(slot)
+            self.book.note("miss", slot.wanted.model)
+            served = await self.loading.load(slot)
+            if self.memory.take(served):
+                return served
+        raise Unavailable("too many models are asked for at once; try again")
+
+    def _slot(self, target: Target) -> Slot:
+        if target.label is not None or target.version is not None:
+            return self.catalogue.resolve(target.model, label=target.label, version=target.version)
+        name = target.model if target.model is not None else self.catalogue.only_name()
+        traffic = self.catalogue.traffic(name)
+        if len(traffic.weights) == 1:
+            return self.catalogue.resolve(name, label=next(iter(traffic.weights)))
+        self._requests += 1
+        label = traffic.label(target.key or str(self._requests))
+        try:
+            return self.catalogue.resolve(name, label=label)
+        except NotFound:  # the label is not there any more: nobody is refused for that
+            return self.catalogue.resolve(name)
+
+    async def predict(self, served: ServedModel, inputs: Tensors) -> Tensors:
+        """Return the outputs for inputs that the version takes.
+
+        Args:
+            served: held for the whole call, so a swap meanwhile changes nothing.
+            inputs: checked by `checked`, or decoded by what checks.
+
+        Raises:
+            Unavailable: the queue is full, or no engine was free in time.
+            ExportInvalid: the engine refused.
+        """
+        outputs = await served.batcher.run(inputs)
+        shadow = self.catalogue.traffic(served.name).shadow
+        if shadow is not None:
+            self._copy(served, shadow, inputs)
+        return outputs
+
+    def _copy(self, served: ServedModel, label: str, inputs: Tensors) -> None:
+        """Send a copy to another version, unless that one is busy or takes other inputs."""
+        try:
+            other = self.catalogue.find(served.name, label=label)
+        except RondoError:
+            return
+        if other is served or not other.batcher.idle or not self.memory.take(other):
+            return
+        if other.signature != served.signature:
+            self.memory.give(other)
+            return
+        task = asyncio.get_running_loop().create_task(self._shadow(other, inputs))
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+    async def _shadow(self, served: ServedModel, inputs: Tensors) -> None:
+        try:
+            await served.batcher.run(inputs)
+            served.batcher.stats.shadowed += 1
+        except RondoError:
+            pass  # counted by the batcher; nobody waits for this answer
+        finally:
+            self.memory.give(served)
+
+
+def checked(served: ServedModel, inputs: Tensors) -> Tensors:
+    """Return inputs that the version takes: types, shapes, and the schema's rules.
 
     Args:
-        served: held for the whole call, so a swap meanwhile changes nothing.
-        inputs: checked against the model's spec; n >= 1.
-        metrics: counts rows and times the computation.
+        served: the version.
+        inputs: in the order of its signature.
+
+    Raises:
+        Invalid: names the input, what was found and what is wanted.
+        RowInvalid: names the row, its column, its value and the rule.
     """
-    with metrics.timed("rondo_predict_seconds", kind=served.name):
-        batches = [
-            served.engine.run(inputs[start : start + LARGEST_BATCH])
-            for start in range(0, len(inputs), LARGEST_BATCH)
-        ]
-    metrics.count("rondo_predictions_total", kind=served.name, amount=len(inputs))
-    return batches[0] if len(batches) == 1 else np.concatenate(batches)
+    infos = served.signature.inputs
+    if served.spec is not None:
+        inputs = (check_inputs(served.spec, inputs[0]),)
+    for info, tensor in zip(infos, inputs, strict=True):
+        check_tensor(info, tensor)
+        if info.datatype == BYTES:
+            _check_text(info, tensor)
+    _check_rows(infos, inputs, by_row=served.signature.by_row)
+    return inputs
+
+
+def _check_rows(infos: tuple[TensorInfo, ...], inputs: Tensors, *, by_row: bool) -> None:
+    if not by_row:
+        return
+    rows = {len(tensor) for tensor in inputs}
+    if len(rows) != 1:
+        found = ", ".join(
+            f"{info.name!r} has {len(tensor)}" for info, tensor in zip(infos, inputs, strict=True)
+        )
+        raise Invalid(f"the inputs have different numbers of rows: {found}")
+    if rows == {0}:
+        raise Invalid("there is no row: the batch is empty")
+
+
+def _check_text(info: TensorInfo, tensor: Tensor) -> None:
+    """ONNX knows text and not bytes, and its text is UTF-8."""
+    for place, element in enumerate(tensor.ravel()):
+        try:
+            element.decode()
+        except UnicodeDecodeError as exc:
+            raise Invalid(
+                f"input {info.name!r}, element {place}: the model takes UTF-8, {exc.reason} at "
+                f"byte {exc.start}"
+            ) from exc

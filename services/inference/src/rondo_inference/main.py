@@ -1,68 +1,78 @@
-"""Starts the inference service: the one place where its parts are put together."""
+"""Starts the inference service: the one place where its parts meet the world."""
 
 import os
+import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from rondo_core.aws import connect
 from rondo_core.clock import SystemClock
+from rondo_core.model_rows import AliasRow
 from rondo_core.settings import read_settings
-from rondo_core.telemetry import Metrics, configure_logging
-from rondo_inference.contracts.table import every_route
+from rondo_core.telemetry import configure_logging
+from rondo_inference.assembly import Load, Parts, assembled
+from rondo_inference.command import environment
 from rondo_inference.domain.cpus import usable_cpus
-from rondo_inference.engines import open_onnx
-from rondo_inference.handlers import predict
-from rondo_inference.registry.catalogue import Catalogue
-from rondo_inference.registry.loader import load_version
+from rondo_inference.registry.aliases import Aliases, StoreAliases
+from rondo_inference.registry.folder import FolderAliases, MountedFolders, load_folder
+from rondo_inference.registry.loader import OpenBatcher, OpenEngine, load_version
+from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
 from rondo_inference.settings import Settings
-from rondo_inference.web.app import HttpApp
-from rondo_inference.web.server import DrainingServer
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    settings = read_settings(Settings, os.environ)
+    settings = read_settings(Settings, environment(sys.argv[1:], os.environ))
     configure_logging("inference", level=settings.log_level)
-    ports, clock = connect(settings), SystemClock()
-    metrics, catalogue = Metrics(), Catalogue()
-    stop, draining = threading.Event(), threading.Event()
-    open_engine = partial(open_onnx, threads=settings.intra_op_threads)
-    watcher = Watcher(
-        rows=ports.run_store,
-        catalogue=catalogue,
-        load=partial(load_version, store=ports.model_store, open_engine=open_engine),
-        clock=clock,
-        metrics=metrics,
-    )
-    refresh = settings.model_refresh_seconds
-    following = partial(watch, watcher, stop=stop, seconds=refresh, metrics=metrics)
-    thread = threading.Thread(target=following, name="watcher", daemon=True)
-    routes = every_route(
-        catalogue,
-        partial(predict, metrics=metrics),
-        metrics=metrics.registry,
-        ready=lambda: catalogue.ready and not draining.is_set(),
-    )
-    threads = settings.threads or usable_cpus(len(os.sched_getaffinity(0)), _cpu_max())
-    with ThreadPoolExecutor(threads, thread_name_prefix="predict") as workers:
-        app = HttpApp(routes, metrics, workers, settings.max_body_bytes, draining.is_set)
-        server = DrainingServer(
-            app,
-            host=settings.host,
-            port=settings.port,
-            draining=draining,
-            drain_seconds=settings.drain_seconds,
-            clock=clock,
-        )
-        thread.start()
-        server.run_until_signalled()
+    cpus = usable_cpus(len(os.sched_getaffinity(0)), _cpu_max())
+    mounted = MountedFolders() if settings.sagemaker_multi_model else None
+    aliases, load = (None, _loads(mounted)) if mounted else _source(settings)
+    describe = mounted.register if mounted else None
+    with assembled(settings, load, clock=SystemClock(), cpus=cpus, describe=describe) as parts:
+        stop = threading.Event()
+        if aliases is None:
+            parts.catalogue.settle()
+        else:
+            _follow(aliases, parts, settings, stop)
+        parts.server.run_until_signalled()
         stop.set()
-    thread.join(timeout=5)
+
+
+def _source(settings: Settings) -> tuple[Aliases, Load]:
+    on_demand, pinned = settings.load_on_demand, settings.pinned
+    if settings.models_folder is not None:
+        folder = FolderAliases(Path(settings.models_folder), on_demand=on_demand, pinned=pinned)
+        return folder, _loads(folder)
+    from rondo_core.aws import connect  # noqa: PLC0415  (half a second that a folder does not need)
+
+    ports = connect(settings)
+    return StoreAliases(ports.run_store, on_demand=on_demand, pinned=pinned), partial(
+        load_version, store=ports.model_store
+    )
+
+
+def _loads(folders: FolderAliases | MountedFolders) -> Load:
+    def load(alias: AliasRow, *, open_engine: OpenEngine, open_batcher: OpenBatcher) -> ServedModel:
+        folder = folders.folder_of(alias)
+        return load_folder(alias, folder=folder, open_engine=open_engine, open_batcher=open_batcher)
+
+    return load
+
+
+def _follow(aliases: Aliases, parts: Parts, settings: Settings, stop: threading.Event) -> None:
+    watcher = Watcher(
+        aliases=aliases,
+        catalogue=parts.catalogue,
+        bring=parts.memory.bring,
+        clock=SystemClock(),
+        metrics=parts.metrics,
+    )
+    seconds = settings.model_refresh_seconds
+    following = partial(watch, watcher, stop=stop, seconds=seconds, metrics=parts.metrics)
+    threading.Thread(target=following, name="watcher", daemon=True).start()
 
 
 def _cpu_max() -> str:

@@ -14,20 +14,60 @@ class Settings(AwsSettings):
     Attributes:
         host: address to listen on; containers set 0.0.0.0.
         port: its port; SageMaker wants 8080.
-        model_refresh_seconds: how often the alias rows are read.
+        grpc_port: port of the Open Inference Protocol over gRPC; 0: none is opened.
+        models_folder: a folder of exported versions that is served instead of the store.
+        model_refresh_seconds: how often the aliases are read.
+        model_memory_bytes: what all loaded versions may take, as measured; 0: no bound.
+        load_on_demand: whether a version is loaded only when somebody asks for it.
+        pinned_models: names, parted by commas, that are loaded at once and never evicted.
         max_body_bytes: a longer request body is refused with 413 (SageMaker allows 25 MB).
+        max_connections: more are refused with 503.
+        max_requests: so many may be under way; more are refused with 503.
+        header_seconds: from a request's first byte to the end of its headers, then 408.
+        body_seconds: from the headers to the end of the body, then 408.
+        max_batch_rows: rows of one run of the engine; more are computed in turn.
+        max_queue_rows: rows that may wait for an engine; more are refused with 429.
+        queue_seconds: a request that waited longer is refused with 503.
         threads: predictions that are computed at a time; 0: as many as there are CPUs.
         intra_op_threads: that one prediction uses. With two CPUs one gives a quarter more requests
             a second than two, and no later answer to a single caller.
+        picture_size: what happens to a picture file of another size: refuse or resize.
+        api_keys_file: keys and what they are for; none: everybody may ask everything.
+        cors: whether pages of other sites may ask.
+        access_log: whether each request is a line of the log, without its payload.
+        sagemaker_multi_model: whether SageMaker's multi-model contract is spoken, by which whoever
+            reaches the port loads models from the disk.
         drain_seconds: how long requests are still accepted after SIGTERM, while readiness says no.
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
 
     host: str = "127.0.0.1"
     port: int = 8081
+    grpc_port: int = 0
+    models_folder: str | None = None
     model_refresh_seconds: float = 1.0
+    model_memory_bytes: int = 0
+    load_on_demand: bool = False
+    pinned_models: str = ""
     max_body_bytes: int = 25 * 1024 * 1024
+    max_connections: int = 1024
+    max_requests: int = 1024
+    header_seconds: float = 10.0
+    body_seconds: float = 60.0
+    max_batch_rows: int = 64
+    max_queue_rows: int = 4096
+    queue_seconds: float = 10.0
     threads: int = 0
     intra_op_threads: int = 1
+    picture_size: str = "refuse"
+    api_keys_file: str | None = None
+    cors: bool = False
+    access_log: bool = False
+    sagemaker_multi_model: bool = False
     drain_seconds: float = 1.0
     log_level: str = "INFO"
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The names in ``pinned_models``."""
+        return frozenset(name.strip() for name in self.pinned_models.split(",") if name.strip())

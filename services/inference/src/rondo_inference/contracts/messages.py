@@ -1,13 +1,15 @@
 """What every contract is made of: requests, answers, routes. Nothing here knows the HTTP server."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 import msgspec
 
-from rondo_core.errors import Invalid
+from rondo_core.errors import Invalid, RondoError
+from rondo_inference.domain.tensors import Tensors
+from rondo_inference.handlers import Target
 from rondo_inference.registry.served import ServedModel
 
 __all__ = [
@@ -18,12 +20,14 @@ __all__ = [
     "Headers",
     "NotAcceptable",
     "PredictRoute",
+    "Question",
     "Request",
     "Route",
     "TooLarge",
     "UnsupportedMedia",
+    "WaitRoute",
     "json_answer",
-    "media_type",
+    "request_key",
     "route_pattern",
     "version_headers",
 ]
@@ -67,6 +71,10 @@ class Request:
         """Return the first value of a query parameter, or None."""
         return next(iter(parse_qs(self.query).get(name, ())), None) if self.query else None
 
+    def header(self, name: str) -> str:
+        """Return a header, or an empty text."""
+        return self.headers.get(name, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -79,6 +87,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A prediction that was read and checked.
+
+    Attributes:
+        inputs: what the version takes.
+        answer: makes the response of the outputs; must not block for long.
+    """
+
+    inputs: Tensors
+    answer: Callable[[Tensors], Answer]
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A path that answers at once.
 
@@ -87,12 +108,31 @@ class Route:
         method: GET or POST.
         pattern: matches the whole decoded path; its groups are `Request.path`.
         answer: makes the response; must not block.
+        open: whether it needs no key: health and metrics.
     """
 
     name: str
     method: str
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRoute:
+    """A path whose answer takes time: loading and unloading.
+
+    Attributes:
+        name: what metrics call it.
+        method: GET or POST.
+        pattern: matches the whole decoded path; its groups are `Request.path`.
+        answer: makes the response.
+    """
+
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    answer: Callable[[Request], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +142,18 @@ class PredictRoute:
     Attributes:
         name: what metrics call it.
         pattern: matches the whole decoded path; its groups are `Request.path`. The method is POST.
-        find: takes the version that will answer, which is held until the answer is made.
-        answer: makes the response; blocks while it computes.
+        target: says which version is to answer.
+        ask: reads the request; a pure function, so a large one is read in another thread.
         headers: what names the version, on refusals too.
+        refusal: makes the response of an error, or None for the usual one.
     """
 
     name: str
     pattern: re.Pattern[str]
-    find: Callable[[Request], ServedModel]
-    answer: Callable[[Request, ServedModel], Answer]
+    target: Callable[[Request], Target]
+    ask: Callable[[Request, ServedModel], Question]
     headers: Callable[[ServedModel], Headers]
+    refusal: Callable[[RondoError], "Answer | None"] | None = None
     method: str = "POST"
 
 
@@ -125,16 +167,12 @@ def json_answer(value: object, *, status: int = 200) -> Answer:
     return Answer(msgspec.json.encode(value), status=status)
 
 
-def media_type(header: str) -> str:
-    """Return a Content-Type, or the first choice of an Accept, without its parameters.
-
-    Example:
-        >>> media_type("Text/CSV; charset=utf-8")
-        'text/csv'
-    """
-    return header.partition(",")[0].partition(";")[0].strip().lower()
-
-
 def version_headers(served: ServedModel) -> Headers:
     """Name the version that answers: its number, and the run and round that made it."""
     return {"x-rondo-version": str(served.version), "x-rondo-run": served.lineage}
+
+
+def request_key(request: Request) -> str:
+    """Return what decides between versions when traffic is split; empty: chance."""
+    headers = request.headers
+    return headers.get("x-request-id") or headers.get("x-amzn-sagemaker-inference-id", "")

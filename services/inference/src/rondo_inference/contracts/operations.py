@@ -1,4 +1,4 @@
-"""What operators, probes and the command line ask: health, metrics, the list of models."""
+"""What operators, probes and people ask: health, metrics, the list of models, the documents."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from rondo_inference.contracts.messages import (
     TEXT,
     Answer,
-    PredictRoute,
     Request,
     Route,
     json_answer,
@@ -21,13 +20,13 @@ __all__ = ["routes"]
 
 def routes(
     catalogue: Catalogue, metrics: CollectorRegistry, ready: Callable[[], bool]
-) -> tuple[Route | PredictRoute, ...]:
+) -> tuple[Route, ...]:
     """Return the routes."""
     return (
-        Route("healthz", "GET", route_pattern("/healthz"), _alive),
-        Route("readyz", "GET", route_pattern("/readyz"), partial(_ready, ready)),
-        Route("metrics", "GET", route_pattern("/metrics"), partial(_metrics, metrics)),
-        Route("models", "GET", route_pattern("/v1/models/?"), partial(_models, catalogue)),
+        Route("healthz", "GET", route_pattern("/healthz"), _alive, open=True),
+        Route("readyz", "GET", route_pattern("/readyz"), partial(_ready, ready), open=True),
+        Route("metrics", "GET", route_pattern("/metrics"), partial(_metrics, metrics), open=True),
+        Route("catalogue", "GET", route_pattern("/catalogue"), partial(_models, catalogue)),
     )
 
 
@@ -59,13 +58,15 @@ def _as_json(slot: Slot) -> dict[str, object]:
         found["failure"] = slot.failure.reason
     if slot.served is None:
         return found
-    spec = slot.served.spec
+    spec, signature = slot.served.spec, slot.served.signature
+    if spec is not None:
+        found |= {"input": spec.input, "output": spec.output}
     return found | {
         "version": slot.served.version,
         "run": slot.served.lineage,
         "spec": slot.served.alias.spec,
         "metrics": slot.served.alias.metrics,
         "promoted_at": slot.served.alias.promoted_at,
-        "input": spec.input,
-        "output": spec.output,
+        "inputs": [(info.name, info.datatype, info.shape) for info in signature.inputs],
+        "outputs": [(info.name, info.datatype, info.shape) for info in signature.outputs],
     }

@@ -1,86 +1,99 @@
-"""SageMaker's hosting contract for one container: ``GET /ping`` and ``POST /invocations``.
+"""SageMaker's hosting contract: ``GET /ping``, ``POST /invocations``, ``/execution-parameters``.
 
-JSON in gives TF Serving's JSON. CSV in gives CSV, or one labelled JSON object per row where the
-caller accepts JSON. With several models served, ``X-Amzn-SageMaker-Target-Model`` or ``?model=``
-says which.
+JSON in gives TF Serving's JSON, CSV gives CSV, and so on; ``Accept`` decides otherwise. With many
+models served, ``X-Amzn-SageMaker-Target-Model`` or ``?model=`` says which.
 
-Source: "Use your own inference code with hosting services" (docs.aws.amazon.com/sagemaker).
+Source: "Use your own inference code with hosting services" and "… with batch transform"
+(docs.aws.amazon.com/sagemaker).
 """
 
 from collections.abc import Callable
 from functools import partial
 
-from rondo_inference.contracts import files
+from rondo_inference.contracts.media import FileRules, ask_media
 from rondo_inference.contracts.messages import (
-    CSV,
-    JSON,
     Answer,
     Headers,
-    NotAcceptable,
     PredictRoute,
+    Question,
     Request,
     Route,
-    UnsupportedMedia,
-    media_type,
+    json_answer,
+    request_key,
     route_pattern,
     version_headers,
 )
-from rondo_inference.domain.answers import tensor_answer
-from rondo_inference.domain.predict_body import decode_predict_body
-from rondo_inference.handlers import Predict
-from rondo_inference.registry.catalogue import Catalogue
+from rondo_inference.contracts.oip import ask_infer, is_vendor_binary
+from rondo_inference.handlers import Target
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["CUSTOM_ATTRIBUTES", "TARGET_MODEL", "routes"]
+__all__ = ["CUSTOM_ATTRIBUTES", "TARGET_MODEL", "ask_invocation", "attributes", "routes"]
 
 TARGET_MODEL = "x-amzn-sagemaker-target-model"
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 """SageMaker passes this one on to the caller, and strips ours."""
 
+_LONGEST_ATTRIBUTES = 1024
+_MIB = 1024 * 1024
+
 
 def routes(
-    catalogue: Catalogue, predict: Predict, ready: Callable[[], bool]
+    rules: FileRules,
+    healthy: Callable[[], bool],
+    *,
+    max_body_bytes: int,
+    concurrency: int,
 ) -> tuple[Route | PredictRoute, ...]:
-    """Return the contract's routes."""
+    """Return the contract's routes.
+
+    Args:
+        rules: what files may be.
+        healthy: what ``/ping`` tells.
+        max_body_bytes: told to batch transform.
+        concurrency: told to batch transform: requests that are worth sending at a time.
+    """
+    parameters = {
+        "MaxConcurrentTransforms": concurrency,
+        "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": max(1, max_body_bytes // _MIB),
+    }
     return (
         PredictRoute(
             name="sagemaker-invocations",
             pattern=route_pattern("/invocations"),
-            find=partial(_find, catalogue),
-            answer=partial(_invoke, predict),
-            headers=_headers,
+            target=_target,
+            ask=partial(ask_invocation, rules),
+            headers=attributes,
         ),
-        Route("sagemaker-ping", "GET", route_pattern("/ping"), partial(_ping, ready)),
+        Route("sagemaker-ping", "GET", route_pattern("/ping"), partial(_ping, healthy), open=True),
+        Route(
+            "sagemaker-parameters",
+            "GET",
+            route_pattern("/execution-parameters"),
+            lambda _: json_answer(parameters),
+        ),
     )
 
 
-def _ping(ready: Callable[[], bool], _: Request) -> Answer:
-    return Answer(status=200 if ready() else 503)
+def _ping(healthy: Callable[[], bool], _: Request) -> Answer:
+    return Answer(status=200 if healthy() else 503)
 
 
-def _find(catalogue: Catalogue, request: Request) -> ServedModel:
-    name = request.headers.get(TARGET_MODEL) or request.parameter("model")
-    return catalogue.find(name) if name else catalogue.only()
+def _target(request: Request) -> Target:
+    name = request.header(TARGET_MODEL) or request.parameter("model") or None
+    label = request.parameter("label")
+    return Target(name, label=label, key=request_key(request))
 
 
-def _headers(served: ServedModel) -> Headers:
+def attributes(served: ServedModel) -> Headers:
+    """Name the version that answers, also where SageMaker strips our headers."""
     told = f"rondo-model={served.name}; rondo-version={served.version}; rondo-run={served.lineage}"
-    return {**version_headers(served), CUSTOM_ATTRIBUTES: told}
+    plain = told.encode("ascii", "replace").decode()[:_LONGEST_ATTRIBUTES]
+    return {**version_headers(served), CUSTOM_ATTRIBUTES: plain}
 
 
-def _invoke(predict: Predict, request: Request, served: ServedModel) -> Answer:
-    kind = media_type(request.headers.get("content-type", "")) or JSON
-    if kind not in {CSV, JSON}:
-        raise UnsupportedMedia(f"{kind} is not read here; send {JSON} or {CSV}")
-    wanted = media_type(request.headers.get("accept", ""))
-    if wanted in {"", "*/*"}:
-        wanted = kind
-    if wanted not in {CSV, JSON}:
-        raise NotAcceptable(f"{wanted} is not written here; accept {JSON} or {CSV}")
-    if kind == CSV:
-        return files.predict_csv(predict, request.body, served, wanted=wanted)
-    instances = decode_predict_body(request.body, served.spec)
-    outputs = predict(served, instances.inputs)
-    if wanted == CSV:
-        return files.as_csv(served, outputs)
-    return Answer(tensor_answer(outputs, by_column=instances.by_column))
+def ask_invocation(rules: FileRules, request: Request, served: ServedModel) -> Question:
+    """Read a body of any type that SageMaker's callers send."""
+    if is_vendor_binary(request.header("content-type")):
+        return ask_infer(request, served)
+    return ask_media(rules, request, served)

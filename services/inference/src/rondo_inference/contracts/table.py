@@ -1,34 +1,76 @@
 """All contracts of the container in one table."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from rondo_inference.contracts import operations, sagemaker, tfs
-from rondo_inference.contracts.messages import PredictRoute, Route
-from rondo_inference.handlers import Predict
-from rondo_inference.registry.catalogue import Catalogue
+from rondo_inference.contracts import (
+    lambda_invoke,
+    multi_model,
+    oip,
+    openapi,
+    operations,
+    sagemaker,
+    tfs,
+)
+from rondo_inference.contracts.media import FileRules
+from rondo_inference.contracts.messages import PredictRoute, Route, WaitRoute
+from rondo_inference.handlers import Inference
 
-__all__ = ["every_route"]
+__all__ = ["AnyRoute", "DoorRules", "every_route"]
+
+AnyRoute = Route | PredictRoute | WaitRoute
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """What the contracts need to know.
+
+    Attributes:
+        files: what files may be.
+        max_body_bytes: a longer body is refused.
+        concurrency: predictions that are computed at a time.
+        describe: for the multi-model contract; None: it is not spoken.
+    """
+
+    files: FileRules
+    max_body_bytes: int = 25 * 1024 * 1024
+    concurrency: int = 1
+    describe: multi_model.Describe | None = None
 
 
 def every_route(
-    catalogue: Catalogue,
-    predict: Predict,
+    inference: Inference,
     *,
+    rules: DoorRules,
     metrics: CollectorRegistry,
     ready: Callable[[], bool],
-) -> tuple[Route | PredictRoute, ...]:
+    healthy: Callable[[], bool],
+) -> tuple[AnyRoute, ...]:
     """Return the routes of every contract; no two of them match the same request.
 
     Args:
-        catalogue: what is served.
-        predict: the one way to a prediction.
+        inference: the core.
+        rules: see there.
         metrics: what ``/metrics`` shows.
         ready: whether the process takes requests: it has scanned the aliases and does not drain.
+        healthy: what SageMaker's ping tells: as ``ready``, or, with many models, whether it lives.
     """
+    many: tuple[AnyRoute, ...] = ()
+    if rules.describe is not None:
+        many = multi_model.routes(inference, rules.files, rules.describe)
     return (
-        *tfs.routes(catalogue, predict),
-        *sagemaker.routes(catalogue, predict, ready),
-        *operations.routes(catalogue, metrics, ready),
+        *tfs.routes(inference.catalogue, rules.files),
+        *oip.routes(inference, rules.files, ready),
+        *sagemaker.routes(
+            rules.files,
+            healthy,
+            max_body_bytes=rules.max_body_bytes,
+            concurrency=rules.concurrency,
+        ),
+        *many,
+        *lambda_invoke.routes(rules.files),
+        *openapi.routes(inference.catalogue),
+        *operations.routes(inference.catalogue, metrics, ready),
     )

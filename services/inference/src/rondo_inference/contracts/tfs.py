@@ -1,24 +1,36 @@
-"""TensorFlow Serving's REST API: predict and model status.
+"""TensorFlow Serving's REST API: predict, classify, regress, model status and metadata.
+
+Files are read here too: pictures, CSV, arrays and forms, by their content type; every other body is
+JSON, whatever its content type says.
 
 Source: RESTful API (tensorflow.org/tfx/serving/api_rest) and http_rest_api_util.cc.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from rondo_core.errors import NotFound
+from rondo_core.errors import Invalid, NotFound
+from rondo_core.input_schema import ImageInput
 from rondo_core.keys import CHAMPION
+from rondo_core.output_schema import Classes
+from rondo_inference.contracts.media import FileRules, ask_file, ask_json, is_file
 from rondo_inference.contracts.messages import (
     Answer,
     PredictRoute,
+    Question,
     Request,
     Route,
     json_answer,
+    request_key,
     route_pattern,
     version_headers,
 )
-from rondo_inference.domain.answers import tensor_answer
-from rondo_inference.domain.predict_body import decode_predict_body
-from rondo_inference.handlers import Predict
+from rondo_inference.domain.negotiation import media_type
+from rondo_inference.domain.predict_body import SIGNATURE
+from rondo_inference.domain.row_faults import decode_every_row
+from rondo_inference.domain.tensor_json import decode_json, encode_json
+from rondo_inference.domain.tensors import TensorInfo, Tensors
+from rondo_inference.handlers import Target
 from rondo_inference.registry.catalogue import Catalogue, VersionStatus
 from rondo_inference.registry.served import ServedModel
 
@@ -29,45 +41,136 @@ _MODEL = (
 )
 """A label is an alias; without version or label the champion answers."""
 
+_DTYPES = {
+    "BOOL": "DT_BOOL",
+    "UINT8": "DT_UINT8",
+    "UINT16": "DT_UINT16",
+    "UINT32": "DT_UINT32",
+    "UINT64": "DT_UINT64",
+    "INT8": "DT_INT8",
+    "INT16": "DT_INT16",
+    "INT32": "DT_INT32",
+    "INT64": "DT_INT64",
+    "FP16": "DT_HALF",
+    "FP32": "DT_FLOAT",
+    "FP64": "DT_DOUBLE",
+    "BYTES": "DT_STRING",
+}
+_METHOD = "tensorflow/serving/predict"
 
-def routes(catalogue: Catalogue, predict: Predict) -> tuple[Route | PredictRoute, ...]:
+
+def routes(catalogue: Catalogue, rules: FileRules) -> tuple[Route | PredictRoute, ...]:
     """Return the contract's routes."""
+    verbs: dict[str, Callable[[Request, ServedModel], Question]] = {
+        "predict": partial(_predict, rules),
+        "classify": _classify,
+        "regress": _regress,
+    }
     return (
-        PredictRoute(
-            name="tfs-predict",
-            pattern=route_pattern(f"{_MODEL}:predict"),
-            find=partial(_find, catalogue),
-            answer=partial(_predict, predict),
-            headers=version_headers,
+        *(
+            PredictRoute(
+                name=f"tfs-{verb}",
+                pattern=route_pattern(f"{_MODEL}:{verb}"),
+                target=_target,
+                ask=ask,
+                headers=version_headers,
+            )
+            for verb, ask in verbs.items()
         ),
         Route("tfs-status", "GET", route_pattern(_MODEL), partial(_status, catalogue)),
+        Route("tfs-nameless", "GET", route_pattern("/v1/models/?"), _nameless),
+        Route(
+            "tfs-metadata",
+            "GET",
+            route_pattern(f"{_MODEL}/metadata"),
+            partial(_metadata, catalogue),
+        ),
     )
 
 
-def _find(catalogue: Catalogue, request: Request) -> ServedModel:
+def _target(request: Request) -> Target:
     version = request.path.get("version")
-    return catalogue.find(
+    return Target(
         request.path["model"],
-        label=request.path.get("label") or CHAMPION,
+        label=request.path.get("label"),
         version=int(version) if version else None,
+        key=request_key(request),
     )
 
 
-def _predict(predict: Predict, request: Request, served: ServedModel) -> Answer:
-    instances = decode_predict_body(request.body, served.spec)
-    outputs = predict(served, instances.inputs)
-    return Answer(tensor_answer(outputs, by_column=instances.by_column))
+def _predict(rules: FileRules, request: Request, served: ServedModel) -> Question:
+    if is_file(media_type(request.header("content-type"))):
+        return ask_file(rules, request, served)
+    return ask_json(rules, request, served)
 
 
-def _status(catalogue: Catalogue, request: Request) -> Answer:
+def _classify(request: Request, served: ServedModel) -> Question:
+    if served.spec is None or not isinstance(served.spec.output, Classes):
+        raise Invalid(f"model {served.name!r} gives no classes; use :predict")
+    return Question(_examples(request, served), partial(_classes, served.spec.output.labels))
+
+
+def _classes(labels: Sequence[str], outputs: Tensors) -> Answer:
+    rows = [[list(pair) for pair in zip(labels, row, strict=True)] for row in outputs[0].tolist()]
+    return Answer(encode_json({"results": rows}))
+
+
+def _regress(request: Request, served: ServedModel) -> Question:
+    if served.spec is None or isinstance(served.spec.output, Classes):
+        raise Invalid(f"model {served.name!r} gives no number; use :predict")
+    return Question(_examples(request, served), _numbers)
+
+
+def _numbers(outputs: Tensors) -> Answer:
+    return Answer(encode_json({"results": outputs[0][:, 0].tolist()}))
+
+
+def _examples(request: Request, served: ServedModel) -> Tensors:
+    """Read ``{"signature_name": …, "context": {…}, "examples": [{…}, …]}``."""
+    message = decode_json(request.body)
+    spec = served.spec
+    if spec is None:
+        raise AssertionError
+    if not isinstance(message, dict) or not isinstance(message.get("examples"), list):
+        raise Invalid('the body must have a list "examples"')
+    if message.get("signature_name", SIGNATURE) not in {"", SIGNATURE}:
+        raise Invalid(f"the model has the signature {SIGNATURE!r} only")
+    context, examples = message.get("context", {}), message["examples"]
+    if not isinstance(context, dict) or not all(isinstance(one, dict) for one in examples):
+        raise Invalid('"context" and every example must be objects')
+    if not examples:
+        raise Invalid('"examples" is empty')
+    rows = [{**context, **example} for example in examples]
+    if not isinstance(spec.input, ImageInput):
+        rows = [{name: _single(value) for name, value in row.items()} for row in rows]
+    return (decode_every_row(spec, rows),)
+
+
+def _single(value: object) -> object:
+    """A feature may be a value or, as in tf.Example, a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _nameless(_: Request) -> Answer:
+    raise Invalid("Missing model name in request.")
+
+
+def _statuses(catalogue: Catalogue, request: Request) -> list[VersionStatus]:
     model, version = request.path["model"], request.path.get("version")
     statuses = catalogue.status(model)
     if version:
         statuses = [status for status in statuses if status.version == int(version)]
     elif label := request.path.get("label"):
-        statuses = [s for s in statuses if s.version == catalogue.find(model, label=label).version]
+        slot = catalogue.resolve(model, label=label)
+        number = slot.served.version if slot.served else slot.wanted.model_version
+        statuses = [status for status in statuses if status.version == number]
     if not statuses:
         raise NotFound(f"model {model!r} has no version {version}")
+    return statuses
+
+
+def _status(catalogue: Catalogue, request: Request) -> Answer:
+    statuses = _statuses(catalogue, request)
     return json_answer({"model_version_status": [_as_json(status) for status in statuses]})
 
 
@@ -77,4 +180,35 @@ def _as_json(status: VersionStatus) -> dict[str, object]:
         "version": str(status.version),
         "state": status.state,
         "status": {"error_code": code, "error_message": status.reason},
+    }
+
+
+def _metadata(catalogue: Catalogue, request: Request) -> Answer:
+    target = _target(request)
+    served = catalogue.find(
+        request.path["model"], label=target.label or CHAMPION, version=target.version
+    )
+    signature = {
+        "inputs": {info.name: _tensor_info(info) for info in served.signature.inputs},
+        "outputs": {info.name: _tensor_info(info) for info in served.signature.outputs},
+        "method_name": _METHOD,
+    }
+    return json_answer(
+        {
+            "model_spec": {
+                "name": served.name,
+                "signature_name": "",
+                "version": str(served.version),
+            },
+            "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+        }
+    )
+
+
+def _tensor_info(info: TensorInfo) -> dict[str, object]:
+    dims = [{"size": str(side), "name": ""} for side in info.shape]
+    return {
+        "dtype": _DTYPES[info.datatype],
+        "tensor_shape": {"dim": dims, "unknown_rank": False},
+        "name": f"{SIGNATURE}_{info.name}:0",
     }

@@ -12,7 +12,7 @@ from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
 
-__all__ = ["csv_answer", "labelled_answer", "tensor_answer"]
+__all__ = ["csv_answer", "labelled_rows", "tensor_answer"]
 
 
 def tensor_answer(outputs: Float32Array, *, by_column: bool = False) -> bytes:
@@ -31,21 +31,18 @@ def tensor_answer(outputs: Float32Array, *, by_column: bool = False) -> bytes:
     return _json({"outputs" if by_column else "predictions": outputs.tolist()}, outputs)
 
 
-def labelled_answer(spec: ModelSpec, outputs: Float32Array) -> bytes:
+def labelled_rows(spec: ModelSpec, outputs: Float32Array) -> list[object]:
     """Return one object per row that needs no table of labels to be read.
 
     A class: ``{"label": "7", "probabilities": {"0": …, …}}``. A number: ``{"price": 12.5}``.
     """
     if not isinstance(spec.output, Classes):
-        return _json(
-            {"predictions": [{spec.output.name: row[0]} for row in outputs.tolist()]}, outputs
-        )
+        return [{spec.output.name: row[0]} for row in outputs.tolist()]
     labels = spec.output.labels
-    rows = [
+    return [
         {"label": labels[best], "probabilities": dict(zip(labels, row, strict=True))}
         for best, row in zip(outputs.argmax(axis=1).tolist(), outputs.tolist(), strict=True)
     ]
-    return _json({"predictions": rows}, outputs)
 
 
 def csv_answer(spec: ModelSpec, outputs: Float32Array) -> bytes:

@@ -1,45 +1,73 @@
 """CSV with a header line, as spreadsheets write it, to what a model takes."""
 
+import base64
 import csv
 import io
 from collections.abc import Sequence
 
-from rondo_core.errors import Invalid, RowInvalid
-from rondo_core.input_schema import ImageInput, first_repeated
-from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import decode_rows
-from rondo_core.model_spec import ModelSpec
+import numpy as np
 
-__all__ = ["decode_csv"]
+from rondo_core.errors import Invalid, RowInvalid
+from rondo_core.input_schema import NumberColumn, TableInput, first_repeated
+from rondo_core.layout import Float32Array
+from rondo_core.model_spec import ModelSpec
+from rondo_inference.domain.row_faults import decode_every_row
+from rondo_inference.domain.tensors import BYTES, Signature, Tensor, Tensors
+
+__all__ = ["decode_csv", "decode_plain_csv", "plain_csv"]
 
 
 def decode_csv(body: bytes, spec: ModelSpec) -> Float32Array:
     """Read a CSV: UTF-8 (a byte-order mark is fine), commas, the column names in the first line.
 
     Columns may be in any order, and others than the model's are ignored. Empty lines are skipped.
+    Without a first line of names, as batch jobs of SageMaker send it, the cells are taken in the
+    model's order; for pictures they are pixels, row by row.
 
     Args:
         body: the whole file.
-        spec: of a model that takes a table.
+        spec: what the model takes.
 
     Returns:
-        float32 (n, columns), n >= 1, owned by the caller.
+        What the model takes, float32 (n, ...), n >= 1, owned by the caller.
 
     Raises:
-        Invalid: the model takes pictures, the file is not CSV, or its header lacks a column.
+        Invalid: the file is not CSV, or its header lacks a column.
         RowInvalid: names the row (0 is the line after the header), its column, value and rule.
     """
-    if isinstance(spec.input, ImageInput):
-        raise Invalid(f"model {spec.model!r} takes pictures, not the rows of a CSV")
     lines = _lines(body)
     if not lines:
         raise Invalid("the CSV is empty; its first line must name the columns")
+    if not isinstance(spec.input, TableInput):
+        return decode_every_row(spec, lines)
+    if _is_row(lines[0], spec.input):
+        return decode_every_row(spec, lines)
     header = tuple(name.strip() for name in lines[0])
     places = _places(header, spec.input.names)
     rows = [_row(cells, header, places, index) for index, cells in enumerate(lines[1:])]
     if not rows:
         raise Invalid("the CSV has a header but no row")
-    return decode_rows(spec, rows)
+    return decode_every_row(spec, rows)
+
+
+def _is_row(cells: Sequence[str], table: TableInput) -> bool:
+    """Whether the first line holds values already: as many as columns, and numbers for numbers."""
+    if len(cells) != len(table.columns) or not {cell.strip() for cell in cells}.isdisjoint(
+        table.names
+    ):
+        return False
+    return all(
+        _is_number(cell) if isinstance(column, NumberColumn) else cell.strip() in column.values
+        for cell, column in zip(cells, table.columns, strict=True)
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(body: bytes) -> list[list[str]]:
@@ -69,3 +97,71 @@ def _row(cells: list[str], header: tuple[str, ...], places: Sequence[int], index
     if len(cells) != len(header):
         raise RowInvalid(index, None, f"{len(cells)} cells, but the header has {len(header)}")
     return [cells[place] for place in places]
+
+
+def decode_plain_csv(body: bytes, signature: Signature) -> Tensor:
+    """Read a CSV without header for a model that is only tensors: one input, one line a row.
+
+    One column gives one value a row where the input has one axis.
+
+    Raises:
+        Invalid: the model has several inputs, or a cell is not a number.
+    """
+    if len(signature.inputs) != 1:
+        raise Invalid("a CSV is one input, and the model has several")
+    (info,) = signature.inputs
+    lines = _lines(body)
+    if not lines:
+        raise Invalid("the CSV is empty")
+    try:
+        if info.datatype == BYTES:
+            cells = np.array([[cell.encode() for cell in line] for line in lines], object)
+        else:
+            cells = np.array(lines).astype(np.float64).astype(info.dtype)
+    except ValueError as exc:
+        raise Invalid(f"the CSV is ragged, or a cell is not a number: {exc}") from exc
+    if len(info.shape) == 1 and cells.shape[1:] == (1,):
+        return cells.reshape(-1)
+    if len(info.shape) > 2 and -1 not in info.shape[1:]:  # noqa: PLR2004
+        try:
+            return cells.reshape(-1, *info.shape[1:])
+        except ValueError as exc:
+            raise Invalid(f"lines of {cells.shape[1]} cells are no {list(info.shape)}") from exc
+    return cells
+
+
+def plain_csv(signature: Signature, outputs: Tensors) -> bytes:
+    """Return the outputs of a model that is only tensors: a header, one line a row.
+
+    Raises:
+        Invalid: an output is no table.
+    """
+    header: list[str] = []
+    columns: list[list[object]] = []
+    for info, tensor in zip(signature.outputs, outputs, strict=True):
+        if tensor.ndim not in {1, 2} or len(tensor) != len(outputs[0]):
+            raise Invalid(f"output {info.name!r} of shape {list(tensor.shape)} is no table")
+        table = tensor.reshape(len(tensor), -1)
+        wide = tensor.ndim > 1
+        header += [f"{info.name}_{at}" if wide else info.name for at in range(table.shape[1])]
+        columns += [_cells(table[:, at]) for at in range(table.shape[1])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+    return text.getvalue().encode()
+
+
+def _cells(column: Tensor) -> list[object]:
+    """Bytes that are no text become base64."""
+    if column.dtype != object:
+        found: list[object] = column.tolist()
+        return found
+    return [_text(element) for element in column]
+
+
+def _text(element: bytes) -> str:
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(element).decode()

@@ -14,8 +14,9 @@ from msgspec import Raw, Struct
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput, NumberColumn
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import check_inputs, decode_rows
+from rondo_core.model_inputs import check_inputs
 from rondo_core.model_spec import ModelSpec
+from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensor_text import decode_tensor
 
 __all__ = ["SIGNATURE", "Instances", "decode_predict_body"]
@@ -107,7 +108,7 @@ def _instances(parts: _Body, spec: ModelSpec) -> Instances:
         rows = _rows(spec, rows)
     if not isinstance(rows, list) or not rows:
         raise Invalid(f'"{"inputs" if by_column else "instances"}" is not a list of instances')
-    return Instances(decode_rows(spec, rows), by_column=by_column)
+    return Instances(decode_every_row(spec, rows), by_column=by_column)
 
 
 def _tensor_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:

@@ -1,21 +1,24 @@
-"""The table of what is served: one writer, any number of readers, no lock.
+"""The table of what is served: any number of readers, no lock.
 
 A reader takes one reference to an immutable slot and keeps to it; the writer makes a new slot and
-stores one reference. So a swap loses no request, and no answer mixes two versions.
+stores one reference. So a swap loses no request, and no answer mixes two versions. Writers take
+turns (`Catalogue.change`).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.keys import CHAMPION
 from rondo_core.model_rows import AliasRow
-from rondo_inference.registry.served import ServedModel
+from rondo_inference.domain.traffic import EVERYTHING_TO_CHAMPION, Traffic
+from rondo_inference.registry.served import ServedModel, same_version
 
 __all__ = ["Catalogue", "Failure", "Slot", "VersionState", "VersionStatus"]
 
-VersionState = Literal["LOADING", "AVAILABLE", "END"]
+VersionState = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,82 +31,124 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One alias: the version that it names, and the version that answers, which may be older."""
+    """One alias: the version that it names, and the version that answers, which may be older.
+
+    Attributes:
+        wanted: what the alias names.
+        served: what answers now.
+        failure: why ``wanted`` could not be loaded.
+        lazy: it is loaded when somebody asks for it.
+    """
 
     wanted: AliasRow
     served: ServedModel | None = None
     failure: Failure | None = None
+    lazy: bool = False
 
     @property
     def is_current(self) -> bool:
         """Whether the version that answers is the one that the alias names."""
-        return self.served is not None and self.served.alias == self.wanted
+        return self.served is not None and same_version(self.served.alias, self.wanted)
 
     @property
     def state(self) -> VersionState:
         """Whether anything answers; if not, whether that may change soon."""
         if self.served is not None:
             return "AVAILABLE"
-        return "LOADING" if self.failure is None else "END"
+        if self.failure is not None:
+            return "END"
+        return "START" if self.lazy else "LOADING"
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to wait for before the process is ready."""
+        failed = self.failure is not None and self.failure.final
+        return self.served is not None or self.lazy or failed
 
 
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
-    """How one version of a model stands."""
+    """How one version of a model stands; ``reason`` says why it is not available."""
 
     version: int
     state: VersionState
     reason: str = ""
 
 
-class Catalogue:
-    """All aliases by model and label. Only the watcher's thread may call what changes it."""
+class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
+    """All aliases, by model and label. Starts empty and not ready."""
 
     def __init__(self) -> None:
         self._slots: dict[tuple[str, str], Slot] = {}
+        self._traffic: Mapping[str, Traffic] = {}
         self._ready = False
+        self._change = threading.Lock()
 
     @property
     def ready(self) -> bool:
-        """Whether every alias of a first complete scan is served, or is not to be served at all."""
+        """Whether all that the first complete scan found is served, or cannot be served at all."""
         return self._ready
 
     def slots(self) -> list[Slot]:
         """Return all aliases by model and label. Never blocks."""
         return [slot for _, slot in sorted(self._slots.items())]
 
-    def find(self, model: str, *, label: str = CHAMPION, version: int | None = None) -> ServedModel:
-        """Return the version that an alias serves now, or the served version of that number.
+    def resolve(
+        self, model: str | None, *, label: str | None = None, version: int | None = None
+    ) -> Slot:
+        """Return the slot of an alias, or the slot that has a version.
+
+        Args:
+            model: None for the only model that there is.
+            label: None for the champion.
+            version: its number; a label is not looked at then.
 
         Raises:
             NotFound: no such model, label or version.
-            Unavailable: the alias is known and nothing is loaded for it yet.
+            Invalid: no model is named and there are several.
+            Unavailable: no model is named and there is none.
         """
+        name = self.only_name() if model is None else model
         if version is not None:
-            return self._numbered(model, version)
-        slot = self._slots.get((model, label))
+            return self._numbered(name, version)
+        slot = self._slots.get((name, label or CHAMPION))
         if slot is None:
-            raise NotFound(self._unknown(model, f"label {label!r}"))
-        if slot.served is None:
-            reason = slot.failure.reason if slot.failure else "it is being loaded"
-            raise Unavailable(
-                f"version {slot.wanted.model_version} of model {model!r} is not served: {reason}"
-            )
-        return slot.served
+            raise NotFound(self._unknown(name, f"label {label or CHAMPION!r}"))
+        return slot
 
-    def only(self) -> ServedModel:
-        """Return the champion of the only model.
+    def find(self, model: str, *, label: str = CHAMPION, version: int | None = None) -> ServedModel:
+        """Return the version that answers now.
 
         Raises:
-            Invalid: several models are served; the text names them.
-            Unavailable: none is.
+            NotFound: no such model, label or version.
+            Unavailable: it is known and not loaded.
         """
-        names = self._names()
+        slot = self.resolve(model, label=label, version=version)
+        if slot.served is None:
+            raise self.unavailable(slot)
+        return slot.served
+
+    def unavailable(self, slot: Slot) -> Unavailable:
+        """Say why a slot does not answer."""
+        reason = slot.failure.reason if slot.failure else "it is being loaded"
+        return Unavailable(
+            f"version {slot.wanted.model_version} of model {slot.wanted.model!r} is not served: "
+            f"{reason}"
+        )
+
+    def only_name(self) -> str:
+        """Return the name of the only model; see `resolve` for what is raised."""
+        names = self.names()
         if not names:
             raise Unavailable("no model is served yet")
         if len(names) > 1:
-            raise Invalid(f"name the model; served are {', '.join(names)}")
-        return self.find(names[0])
+            shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")  # noqa: PLR2004
+            raise Invalid(f"name the model; served are {shown}")
+        return names[0]
+
+    def traffic(self, model: str) -> Traffic:
+        """Return how requests without a label are split. Never blocks."""
+        return self._traffic.get(model, EVERYTHING_TO_CHAMPION)
 
     def status(self, model: str) -> list[VersionStatus]:
         """Return how the versions of a model stand, ascending.
@@ -112,7 +157,7 @@ class Catalogue:
             NotFound: no such model.
         """
         found: dict[int, VersionStatus] = {}
-        for slot in self._of(model):
+        for slot in self.of(model):
             for status in _statuses(slot):
                 if status.state == "AVAILABLE" or status.version not in found:
                     found[status.version] = status
@@ -123,39 +168,78 @@ class Catalogue:
     def store(self, slot: Slot) -> None:
         """Let a slot answer from now on; requests under way keep the version that they hold."""
         key = (slot.wanted.model, slot.wanted.label)
-        self._slots = {**self._slots, key: slot}
+        with self._change:
+            self._slots = {**self._slots, key: slot}
+
+    def fill(self, served: ServedModel) -> None:
+        """Let a version answer for every alias that names it."""
+        with self._change:
+            self._slots = {
+                key: Slot(slot.wanted, served, lazy=slot.lazy)
+                if same_version(slot.wanted, served.alias)
+                else slot
+                for key, slot in self._slots.items()
+            }
+
+    def empty(self, served: ServedModel) -> None:
+        """Let a version answer no more; it is loaded again when somebody asks for it."""
+        with self._change:
+            self._slots = {
+                key: replace(slot, served=None, lazy=True) if slot.served is served else slot
+                for key, slot in self._slots.items()
+            }
+
+    def loaded(self, alias: AliasRow) -> ServedModel | None:
+        """Return a version that answers under any label, or None."""
+        found = (slot.served for slot in self.of(alias.model) if slot.served is not None)
+        return next((served for served in found if same_version(served.alias, alias)), None)
 
     def drop(self, model: str, label: str) -> None:
         """Forget an alias that is no longer there."""
-        self._slots = {key: slot for key, slot in self._slots.items() if key != (model, label)}
+        with self._change:
+            self._slots = {key: slot for key, slot in self._slots.items() if key != (model, label)}
 
-    def settle(self) -> None:
-        """Become ready, once, if the scan that just ended left nothing to wait for."""
-        self._ready = self._ready or all(
-            slot.served is not None or (slot.failure is not None and slot.failure.final)
-            for slot in self._slots.values()
-        )
+    def settle(self, traffic: Mapping[str, Traffic] | None = None) -> None:
+        """Note what the scan that just ended found; become ready if there is nothing to wait for.
 
-    def _of(self, model: str) -> Iterator[Slot]:
+        Once ready, it stays so.
+        """
+        self._traffic = dict(traffic or {})
+        self._ready = self._ready or all(slot.settled for slot in self._slots.values())
+
+    def of(self, model: str) -> Iterator[Slot]:
+        """Yield the slots of a model."""
         return (slot for (name, _), slot in self._slots.items() if name == model)
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Return the models that are known, sorted."""
         return sorted({name for name, _ in self._slots})
 
-    def _numbered(self, model: str, version: int) -> ServedModel:
-        for slot in self._of(model):
+    def versions(self, model: str) -> list[int]:
+        """Return the versions of a model that can be asked for, ascending."""
+        return _versions(self.of(model))
+
+    def _numbered(self, model: str, version: int) -> Slot:
+        for slot in self.of(model):
             if slot.served is not None and slot.served.version == version:
-                return slot.served
+                return slot
+        for slot in self.of(model):
+            if slot.lazy and slot.wanted.model_version == version:
+                return slot
         raise NotFound(self._unknown(model, f"version {version}"))
 
     def _unknown(self, model: str, part: str) -> str:
-        names = self._names()
+        names = self.names()
         if model in names:
-            versions = sorted(
-                {slot.served.version for slot in self._of(model) if slot.served is not None}
-            )
-            return f"model {model!r} has no {part}; served versions: {versions}"
-        return f"no model {model!r}; served are: {', '.join(names) or 'none'}"
+            return f"model {model!r} has no {part}; served versions: {self.versions(model)}"
+        shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")  # noqa: PLR2004
+        return f"no model {model!r}; served are: {shown or 'none'}"
+
+
+def _versions(slots: Iterable[Slot]) -> list[int]:
+    known = (slot for slot in slots if slot.served or slot.lazy)
+    return sorted({(slot.served.alias if slot.served else slot.wanted).model_version
+                   for slot in known})  # fmt: skip
 
 
 def _statuses(slot: Slot) -> Iterator[VersionStatus]:
@@ -164,4 +248,4 @@ def _statuses(slot: Slot) -> Iterator[VersionStatus]:
     if slot.failure is not None:
         yield VersionStatus(slot.wanted.model_version, "END", slot.failure.reason)
     elif not slot.is_current:
-        yield VersionStatus(slot.wanted.model_version, "LOADING")
+        yield VersionStatus(slot.wanted.model_version, "START" if slot.lazy else "LOADING")

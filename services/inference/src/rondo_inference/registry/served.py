@@ -1,12 +1,31 @@
 """A loaded version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec
+from rondo_inference.batcher import Batcher
+from rondo_inference.domain.tensors import Signature
 from rondo_inference.engines import Engine
 
-__all__ = ["ServedModel"]
+__all__ = ["ServedModel", "Usage", "same_version"]
+
+
+@dataclass(slots=True)
+class Usage:
+    """How a loaded version is held; changed under the lock of `registry.memory`, or by its owner.
+
+    Attributes:
+        leases: requests that hold it now.
+        last_used: the clock's monotonic seconds at the last lease.
+        size_bytes: measured when it was loaded.
+        evicted: nobody may take it any more; who holds it may use it to the end.
+    """
+
+    leases: int = 0
+    last_used: float = 0.0
+    size_bytes: int = 0
+    evicted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,13 +34,18 @@ class ServedModel:
 
     Attributes:
         alias: the row that asked for it: model, version, lineage, digests.
-        spec: what goes in and what comes out.
+        spec: what columns, pictures and labels there are; None for a bare ONNX file, of which only
+            the tensors are known.
         engine: computes the outputs.
+        batcher: brings requests to the engine.
+        usage: who holds it.
     """
 
     alias: AliasRow
-    spec: ModelSpec
+    spec: ModelSpec | None
     engine: Engine
+    batcher: Batcher
+    usage: Usage = field(default_factory=Usage)
 
     @property
     def name(self) -> str:
@@ -34,6 +58,23 @@ class ServedModel:
         return self.alias.model_version
 
     @property
+    def signature(self) -> Signature:
+        """Its tensors."""
+        return self.engine.signature
+
+    @property
     def lineage(self) -> str:
         """The run and the round that made it, ``RUN/N``."""
         return f"{self.alias.run_id}/{self.alias.version}"
+
+
+def same_version(one: AliasRow, other: AliasRow) -> bool:
+    """Whether two aliases name the same bytes, whatever their labels."""
+    return (one.model, one.model_version, one.sha256, one.export, one.run_id, one.version) == (
+        other.model,
+        other.model_version,
+        other.sha256,
+        other.export,
+        other.run_id,
+        other.version,
+    )

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid, RondoError, Unavailable
-from rondo_core.keys import alias_key
 from rondo_core.model_rows import AliasRow
-from rondo_core.rows import from_item
-from rondo_core.run_store import Key, RunStore
+from rondo_core.run_store import Key
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.backoff import backoff_seconds
+from rondo_inference.registry.aliases import Aliases, key_of
 from rondo_inference.registry.catalogue import Catalogue, Failure, Slot
-from rondo_inference.registry.served import ServedModel
 
 __all__ = ["Watcher", "watch"]
 
@@ -32,9 +30,9 @@ class Watcher:
     """Brings a catalogue up to date; used by one thread.
 
     Args:
-        rows: where the alias rows are.
+        aliases: what is to be served.
         catalogue: what is served.
-        load: makes an alias a served model; see ``load_version``.
+        bring: loads the version of an alias and lets it answer; see ``Memory.bring``.
         clock: times the retries.
         metrics: counts swaps and failures.
     """
@@ -42,15 +40,15 @@ class Watcher:
     def __init__(
         self,
         *,
-        rows: RunStore,
+        aliases: Aliases,
         catalogue: Catalogue,
-        load: Callable[[AliasRow], ServedModel],
+        bring: Callable[[AliasRow], object],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._rows = rows
+        self._aliases = aliases
         self._catalogue = catalogue
-        self._load = load
+        self._bring = bring
         self._clock = clock
         self._metrics = metrics
         self._retries: dict[Key, _Retry] = {}
@@ -58,26 +56,18 @@ class Watcher:
     def scan(self) -> None:
         """Read every alias and load what changed.
 
-        The index may lack a row or be stale, so it only says which rows there are; each is then
-        read by key, strongly consistent, as are those that are known already.
-
         Raises:
-            Unavailable: the rows could not be read; what is served stays.
+            Unavailable: the aliases could not be read; what is served stays.
         """
         known = {_key(slot) for slot in self._catalogue.slots()}
-        listed = {Key(str(item["PK"]), str(item["SK"])) for item in self._rows.active("alias")}
-        for key in sorted(known | listed):
-            item = self._rows.get(key)
-            if item is None:
+        for key, found in self._aliases.scan(known):
+            if found is None:
                 self._forget(key)
-                continue
-            try:
-                alias = from_item(item, AliasRow)
-            except Invalid as exc:  # a row that a later release wrote must not stop the others
-                self._count("bad row", exc, key=list(key))
+            elif isinstance(found, Invalid):
+                self._count("bad row", found, key=list(key))
             else:
-                self._follow(key, alias)
-        self._catalogue.settle()
+                self._follow(key, found)
+        self._catalogue.settle(self._aliases.traffic())
 
     def _forget(self, key: Key) -> None:
         slot = self._slot(key)
@@ -87,17 +77,24 @@ class Watcher:
 
     def _follow(self, key: Key, alias: AliasRow) -> None:
         slot, retry = self._slot(key), self._retries.get(key)
-        if slot is not None and slot.is_current and slot.wanted == alias:
+        if slot is not None and slot.wanted == alias and (slot.is_current or slot.lazy):
             return
         if retry is not None and retry.alias != alias:
             retry = None  # another version deserves its own first try
         if retry is not None and self._clock.monotonic() < retry.at:
             return
-        waiting = Slot(alias, slot.served if slot else None)
+        old = slot.served if slot else None
+        if old is None and self._aliases.is_lazy(alias):
+            self._catalogue.store(Slot(alias, self._catalogue.loaded(alias), lazy=True))
+            return
+        waiting = Slot(alias, old)
         self._catalogue.store(waiting)
-        start = self._clock.monotonic()
+        self._load(key, waiting, retry)
+
+    def _load(self, key: Key, waiting: Slot, retry: _Retry | None) -> None:
+        alias, start = waiting.wanted, self._clock.monotonic()
         try:
-            served = self._load(alias)
+            self._bring(alias)
         except RondoError as exc:
             self._failed(key, waiting, retry, exc)
         except Exception as exc:  # the outermost loop of a load: it must not stop the others
@@ -105,7 +102,6 @@ class Watcher:
             self._failed(key, waiting, retry, exc)
         else:
             self._retries.pop(key, None)
-            self._catalogue.store(Slot(alias, served))
             self._note(alias, self._clock.monotonic() - start)
 
     def _failed(self, key: Key, waiting: Slot, retry: _Retry | None, exc: Exception) -> None:
@@ -131,7 +127,7 @@ class Watcher:
 
 
 def _key(slot: Slot) -> Key:
-    return alias_key(slot.wanted.model, slot.wanted.label)
+    return key_of(slot.wanted)
 
 
 def _fields(alias: AliasRow) -> dict[str, object]:

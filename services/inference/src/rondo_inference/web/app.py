@@ -1,194 +1,244 @@
-"""The ASGI application: find the route, read the body, answer, and say what went wrong."""
+"""Answers requests: find the route, find the version, read, predict, and say what went wrong."""
 
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
 
-from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
-from rondo_core.exports import ExportInvalid
+from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.telemetry import Metrics
 from rondo_inference.contracts.messages import (
     Answer,
-    NotAcceptable,
     PredictRoute,
     Request,
     Route,
-    TooLarge,
-    UnsupportedMedia,
+    WaitRoute,
     json_answer,
 )
+from rondo_inference.contracts.table import AnyRoute
+from rondo_inference.domain.tensors import Tensors
+from rondo_inference.domain.trace import trace_id
+from rondo_inference.handlers import Inference
+from rondo_inference.registry.served import ServedModel
+from rondo_inference.web.access import Access
+from rondo_inference.web.encodings import compressed, decompressed
+from rondo_inference.web.refusals import failure, refusal
 
-__all__ = ["HttpApp"]
+__all__ = ["AppRules", "HttpApp"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("rondo_inference.access")
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+INLINE_BYTES = 64 * 1024
+"""Larger bodies are read and written in another thread, so that nobody waits for them."""
 
-STATUSES: tuple[tuple[type[RondoError], HTTPStatus | None], ...] = (
-    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    (UnsupportedMedia, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
-    (NotAcceptable, HTTPStatus.NOT_ACCEPTABLE),
-    (ExportInvalid, None),  # the version's fault, not the caller's
-    (Invalid, HTTPStatus.BAD_REQUEST),
-    (NotFound, HTTPStatus.NOT_FOUND),
-    (Conflict, HTTPStatus.CONFLICT),
-    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-)
-"""The first family that fits decides; the only place where an error becomes a status."""
+REMEMBERED_PATHS = 4096
 
-DISCARDED_BODIES = 4
-"""So many times the allowed length is read and forgotten before a caller is cut off."""
-
-LONGEST_TEXT = 2000
-"""SageMaker passes an error's body on to the caller; it is kept short."""
-
-
-class Disconnected(Exception):
-    """The caller went away before the body was there; nobody waits for an answer."""
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+    "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id",
+}
 
 
 @dataclass(frozen=True, slots=True)
+class AppRules:
+    """How requests are treated.
+
+    Attributes:
+        max_body_bytes: a longer body, or one that unpacks to more, is refused.
+        max_requests: so many may be under way; more are refused at once.
+        cors: whether pages of other sites may ask.
+        access_log: whether each request is a line of the log, without its payload.
+    """
+
+    max_body_bytes: int = 25 * 1024 * 1024
+    max_requests: int = 1024
+    cors: bool = False
+    access_log: bool = False
+
+
+@dataclass(slots=True)
 class HttpApp:
-    """Plain ASGI: no framework stands between a request and its model.
+    """No framework stands between a request and its model. Used by one event loop.
 
     Attributes:
         routes: of all contracts; the first that matches answers.
+        inference: the core.
         metrics: counts and times every request.
-        workers: threads that predict, so that health is answered at once whatever they compute.
-        max_body_bytes: longer bodies are refused.
-        draining: whether the process is about to end; then connections are closed after the answer.
+        readers: threads that read and write large bodies.
+        rules: see there.
+        access: keys; None: everybody may ask everything.
     """
 
-    routes: Sequence[Route | PredictRoute]
+    routes: Sequence[AnyRoute]
+    inference: Inference
     metrics: Metrics
-    workers: Executor
-    max_body_bytes: int
-    draining: Callable[[], bool]
+    readers: Executor
+    rules: AppRules = AppRules()
+    access: Access | None = None
+    _paths: dict[tuple[str, str], tuple[AnyRoute, dict[str, str]]] = field(default_factory=dict)
+    _under_way: int = 0
 
-    def __post_init__(self) -> None:
-        """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
-        self.metrics.gauge("rondo_predictions_in_flight", 0)
+    async def respond(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        """Return the answer to one request; raises nothing but cancellation.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        Args:
+            method: in capitals.
+            path: percent-decoded.
+            query: as sent.
+            headers: by lower-case name.
+            body: as sent; compressed, if the headers say so.
+        """
         start, name = time.perf_counter(), "unknown"
+        self._under_way += 1
         try:
-            route, path = self._route(scope["method"], scope["path"])
-            if isinstance(route, Answer):
-                answer = route
+            self._check_load()
+            found = self._found(method, path, headers)
+            if isinstance(found, Answer):
+                answer = found
             else:
+                route, groups = found
                 name = route.name
-                answer = await self._answer(route, await self._request(scope, receive, path))
-        except Disconnected:
-            self.metrics.count("rondo_http_requests_total", kind=name, outcome="disconnected")
-            return
+                if "content-encoding" in headers:
+                    body = await self._unpacked(body, headers["content-encoding"])
+                answer = await self._answer(route, Request(groups, headers, query, body))
         except RondoError as exc:
-            answer = _refusal(exc)
-        except Exception as exc:  # noqa: BLE001  (the outermost loop; `_failure` logs it)
-            answer = _failure(exc)
-        await self._send(send, answer)
-        self.metrics.count("rondo_http_requests_total", kind=name, outcome=str(answer.status))
-        self.metrics.observe("rondo_http_seconds", time.perf_counter() - start, kind=name)
+            answer = refusal(exc)
+        except Exception as exc:  # noqa: BLE001  (the outermost loop; `failure` logs it)
+            answer = failure(exc)
+        finally:
+            self._under_way -= 1
+        if "accept-encoding" in headers and len(answer.body) > INLINE_BYTES:
+            answer = await self._packed(answer, headers["accept-encoding"])
+        if self.rules.cors and _is_site(headers):
+            answer = replace(answer, headers={**answer.headers, **_CORS})
+        self._note(name, method, path, headers, answer, time.perf_counter() - start)
+        return answer
 
-    def _route(
-        self, method: str, path: str
-    ) -> tuple[Route | PredictRoute | Answer, dict[str, str]]:
+    def _check_load(self) -> None:
+        if self._under_way > self.rules.max_requests:
+            raise Unavailable(f"{self.rules.max_requests} requests are under way; try again")
+
+    def _found(
+        self, method: str, path: str, headers: Mapping[str, str]
+    ) -> "tuple[AnyRoute, dict[str, str]] | Answer":
+        if method == "OPTIONS" and self.rules.cors:
+            if not _is_site(headers):
+                raise Invalid("OPTIONS needs an Origin of http or https")
+            return Answer()
+        return self._route("GET" if method == "HEAD" else method, path)
+
+    def _route(self, method: str, path: str) -> "tuple[AnyRoute, dict[str, str]] | Answer":
+        remembered = self._paths.get((method, path))
+        if remembered is not None:
+            return remembered
         allowed = []
         for route in self.routes:
             if match := route.pattern.fullmatch(path):
                 if route.method == method:
-                    return route, {key: text for key, text in match.groupdict().items() if text}
+                    groups = {key: text for key, text in match.groupdict().items() if text}
+                    if len(self._paths) < REMEMBERED_PATHS:
+                        self._paths[method, path] = route, groups
+                    return route, groups
                 allowed.append(route.method)
         if allowed:
             text = f"{method} is not allowed here"
             refused = json_answer({"error": text}, status=HTTPStatus.METHOD_NOT_ALLOWED)
-            return replace(refused, headers={"allow": ", ".join(allowed)}), {}
+            return replace(refused, headers={"allow": ", ".join(allowed)})
         raise NotFound(f"no such path: {path}")
 
-    async def _request(self, scope: Scope, receive: Receive, path: dict[str, str]) -> Request:
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > self.max_body_bytes:
-            if "expect" not in headers:  # a caller that waits for our word sends nothing now
-                await self._discard(receive)
-            raise self._too_large()
-        body = await self._body(receive)
-        return Request(path, headers, scope["query_string"].decode("latin-1"), body)
-
-    async def _body(self, receive: Receive) -> bytes:
-        parts, size, more = [], 0, True
-        while more:
-            part, more = await _part(receive)
-            parts.append(part)
-            size += len(part)
-            if size > self.max_body_bytes:
-                if more:
-                    await self._discard(receive)
-                raise self._too_large()
-        return b"".join(parts)
-
-    async def _discard(self, receive: Receive) -> None:
-        """Let the caller finish sending, within bounds: who is cut off sees no answer."""
-        size, more = 0, True
-        while more and size <= DISCARDED_BODIES * self.max_body_bytes:
-            part, more = await _part(receive)
-            size += len(part)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is longer than {self.max_body_bytes} bytes")
-
-    async def _answer(self, route: Route | PredictRoute, request: Request) -> Answer:
+    async def _answer(self, route: AnyRoute, request: Request) -> Answer:
+        who = None
+        if self.access is not None and not (isinstance(route, Route) and route.open):
+            who = self.access.identify(request.headers)
+            self._check(self.access, who, route, request)
         if isinstance(route, Route):
             return route.answer(request)
-        served = route.find(request)
+        if isinstance(route, WaitRoute):
+            return await route.answer(request)
+        return await self._predict(route, request, who)
+
+    def _check(self, access: Access, who: str, route: AnyRoute, request: Request) -> None:
+        name = request.path.get("model") or request.path.get("name")
+        if name:
+            access.check_model(who, name)
+        elif isinstance(route, WaitRoute):
+            access.check_everything(who)
+
+    async def _predict(self, route: PredictRoute, request: Request, who: str | None) -> Answer:
+        target = route.target(request)
+        if self.access is not None and who is not None:
+            name = target.model or self.inference.catalogue.only_name()
+            self.access.check_model(who, name)
+        served = await self.inference.take(target)
         try:
-            loop = asyncio.get_running_loop()
-            with self.metrics.held("rondo_predictions_in_flight"):
-                answer = await loop.run_in_executor(self.workers, route.answer, request, served)
+            answer = await self._ask(route, request, served)
         except RondoError as exc:
-            answer = _refusal(exc)
+            own = route.refusal(exc) if route.refusal is not None else None
+            answer = own or refusal(exc)
+        finally:
+            self.inference.memory.give(served)
         return replace(answer, headers={**answer.headers, **route.headers(served)})
 
-    async def _send(self, send: Send, answer: Answer) -> None:
-        headers = [(b"content-length", b"%d" % len(answer.body))]
-        if answer.body:
-            headers.append((b"content-type", answer.media.encode()))
-        headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
-        if self.draining() or answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+    async def _ask(self, route: PredictRoute, request: Request, served: ServedModel) -> Answer:
+        if len(request.body) <= INLINE_BYTES:
+            question = route.ask(request, served)
+        else:
+            loop = asyncio.get_running_loop()
+            question = await loop.run_in_executor(self.readers, route.ask, request, served)
+        outputs = await self.inference.predict(served, question.inputs)
+        if _size(outputs) <= INLINE_BYTES:
+            return question.answer(outputs)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.readers, question.answer, outputs)
+
+    async def _unpacked(self, body: bytes, encoding: str) -> bytes:
+        def unpack() -> bytes:
+            return decompressed(body, encoding, max_bytes=self.rules.max_body_bytes)
+
+        return await asyncio.get_running_loop().run_in_executor(self.readers, unpack)
+
+    async def _packed(self, answer: Answer, accepted: str) -> Answer:
+        if "gzip" not in accepted.lower():
+            return answer
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(self.readers, compressed, answer.body)
+        return replace(answer, body=body, headers={**answer.headers, "content-encoding": "gzip"})
+
+    def _note(  # noqa: PLR0917  (a line of the log has many fields)
+        self,
+        name: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        answer: Answer,
+        seconds: float,
+    ) -> None:
+        self.metrics.count("rondo_http_requests_total", kind=name, outcome=str(answer.status))
+        self.metrics.observe("rondo_http_seconds", seconds, kind=name)
+        if self.rules.access_log:
+            fields = {
+                "route": name,
+                "method": method,
+                "path": path,
+                "status": int(answer.status),
+                "seconds": round(seconds, 6),
+                "bytes": len(answer.body),
+                "version": answer.headers.get("x-rondo-version"),
+                "request_id": headers.get("x-request-id"),
+                "trace_id": trace_id(headers.get("traceparent", "")),
+            }
+            log.info("request", extra={key: one for key, one in fields.items() if one is not None})
 
 
-async def _part(receive: Receive) -> tuple[bytes, bool]:
-    """Return the next part of the body, and whether more is to come."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    return message.get("body", b""), message.get("more_body", False)
+def _is_site(headers: Mapping[str, str]) -> bool:
+    return headers.get("origin", "").startswith(("http://", "https://"))
 
 
-def _refusal(exc: RondoError) -> Answer:
-    status = next((status for family, status in STATUSES if isinstance(exc, family)), None)
-    if status is None:
-        return _failure(exc)
-    return json_answer({"error": str(exc)[:LONGEST_TEXT]}, status=status)
-
-
-def _failure(exc: Exception) -> Answer:
-    """Tell the caller a reference, and the log everything."""
-    reference = uuid.uuid4().hex
-    log.error("request failed", exc_info=exc, extra={"reference": reference, "outcome": "error"})
-    text = f"internal error, reference {reference}"
-    return json_answer({"error": text}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+def _size(outputs: Tensors) -> int:
+    return sum(tensor.nbytes for tensor in outputs)

@@ -1,87 +1,129 @@
 """The HTTP server, which on SIGTERM first says that it is not ready and ends a little later."""
 
+import asyncio
 import signal
 import threading
-from types import FrameType
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Protocol
 
-import uvicorn
+import uvloop
 
 from rondo_core.clock import Clock
-from rondo_inference.web.app import HttpApp
+from rondo_inference.web.connection import Connection, ConnectionRules, Respond, Shared
 
-__all__ = ["DrainingServer"]
+__all__ = ["DrainingServer", "Neighbour"]
 
-FINISH_SECONDS = 20
+FINISH_SECONDS = 20.0
 """Requests under way may take this long after the drain; SIGKILL comes 30 s after SIGTERM."""
 
-KEEP_ALIVE_SECONDS = 75
-"""Longer than a load balancer keeps an idle connection (60 s): the balancer closes it first."""
+SWEEP_SECONDS = 0.5
+"""How often connections are looked at that took too long."""
+
+BACKLOG = 2048
+TICK_SECONDS = 0.1
 
 
-class DrainingServer(uvicorn.Server):
+class Neighbour(Protocol):
+    """Another server in the same event loop."""
+
+    async def start(self) -> None:
+        """Listen."""
+        ...
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more requests, finish those under way within ``seconds``, and end."""
+        ...
+
+
+@dataclass
+class DrainingServer:
     """A server that goes on answering for a while after SIGTERM, so that no balancer is surprised.
 
-    Args:
-        app: the application.
+    Attributes:
+        respond: answers requests.
+        rules: bounds of connections.
         host: address to listen on.
-        port: its port.
+        port: its port; 0 for any.
         draining: set when the first signal comes; readiness looks at it.
         drain_seconds: from SIGTERM to closing the listener; SIGINT, or a second signal, closes it
             at once.
         clock: times the drain.
+        neighbours: servers that start and stop with this one.
     """
 
-    def __init__(
-        self,
-        app: HttpApp,
-        *,
-        host: str,
-        port: int,
-        draining: threading.Event,
-        drain_seconds: float,
-        clock: Clock,
-    ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                http="httptools",
-                loop="uvloop",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=FINISH_SECONDS,
-            )
-        )
-        self._draining = draining
-        self._drain_seconds = drain_seconds
-        self._clock = clock
-        self._close_at = 0.0
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start to drain, or end at once; called by the signal handler."""
-        if sig == signal.SIGTERM and not self._draining.is_set():
-            self._close_at = self._clock.monotonic() + self._drain_seconds
-        else:
-            super().handle_exit(sig, frame)
-        self._draining.set()
-
-    async def on_tick(self, counter: int) -> bool:
-        """Return whether to close the listener now; called ten times a second."""
-        if self._draining.is_set() and self._clock.monotonic() >= self._close_at:
-            self.should_exit = True
-        return await super().on_tick(counter)
+    respond: Respond
+    rules: ConnectionRules
+    host: str
+    port: int
+    draining: threading.Event
+    drain_seconds: float
+    clock: Clock
+    neighbours: Sequence[Neighbour] = ()
+    _close_at: float = field(default=0.0, init=False)
+    _at_once: bool = field(default=False, init=False)
 
     def run_until_signalled(self) -> None:
-        """Serve; return when a signal came and every request under way is answered.
+        """Serve; return when a signal came and every request under way is answered."""
+        uvloop.run(self.serve())
 
-        The handlers stay ours afterwards: the server raises a signal once more when it is done, and
-        the process would die of it before it has cleaned up.
-        """
+    def signalled(self, number: int) -> None:
+        """Start to drain, or end at once; called by the signal handler."""
+        if number == signal.SIGTERM and not self.draining.is_set():
+            self._close_at = self.clock.monotonic() + self.drain_seconds
+        else:
+            self._at_once = True
+        self.draining.set()
+
+    @property
+    def ends(self) -> bool:
+        """Whether to close the listener now."""
+        drained = self.draining.is_set() and self.clock.monotonic() >= self._close_at
+        return self._at_once or drained
+
+    async def serve(self) -> None:
+        """Serve; see `run_until_signalled`."""
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.handle_exit)
-        self.run()
+            loop.add_signal_handler(number, self.signalled, number)
+        shared = Shared(self.respond, self.rules, self.draining.is_set, loop.time)
+        shared.date = _date()
+        listener = await loop.create_server(
+            lambda: Connection(shared), self.host, self.port, backlog=BACKLOG
+        )
+        for neighbour in self.neighbours:
+            await neighbour.start()
+        sweep = loop.create_task(_sweep(shared))
+        while not self.ends:  # noqa: ASYNC110  (the drain is timed by a clock of its own)
+            await asyncio.sleep(TICK_SECONDS)
+        listener.close()
+        await asyncio.gather(
+            *(neighbour.stop(FINISH_SECONDS) for neighbour in self.neighbours), _finish(shared)
+        )
+        sweep.cancel()
+
+
+async def _sweep(shared: Shared) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        shared.date = _date()
+        now = shared.time()
+        for connection in list(shared.connections):
+            connection.check(now)
+
+
+async def _finish(shared: Shared) -> None:
+    """Close connections as they become idle; those that do not are cut off in the end."""
+    end = shared.time() + FINISH_SECONDS
+    while shared.connections and shared.time() < end:
+        for connection in list(shared.connections):
+            if connection.is_idle:
+                connection.close()
+        await asyncio.sleep(TICK_SECONDS / 2)
+    for connection in list(shared.connections):
+        connection.close()
+
+
+def _date() -> bytes:
+    return f"date: {formatdate(usegmt=True)}\r\n".encode()

@@ -1,0 +1,63 @@
+"""The command line, which says in words what the environment says in variables.
+
+``rondo-inference`` follows the store. ``rondo-inference serve`` serves a folder, and is also what
+SageMaker starts a container with.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from rondo_core.errors import SettingsInvalid
+
+__all__ = ["environment"]
+
+SAGEMAKER_FOLDER = "/opt/ml/model"
+SAGEMAKER_PORT = "8080"
+
+
+def environment(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the settings are read from.
+
+    Args:
+        argv: without the program's name.
+        environ: the process's own variables; options override them.
+
+    Raises:
+        SettingsInvalid: a port is outside the range that SageMaker allows.
+
+    Example:
+        >>> environment(["serve", "--models", "m"], {"SAGEMAKER_BIND_TO_PORT": "8090"})["PORT"]
+        '8090'
+    """
+    parser = argparse.ArgumentParser(prog="rondo-inference", description="Serves models.")
+    commands = parser.add_subparsers(dest="command", metavar="serve")
+    serve = commands.add_parser("serve", help="serve a folder of exported versions")
+    serve.add_argument("--models", help=f"the folder ({SAGEMAKER_FOLDER})")
+    serve.add_argument("--host", help="address to listen on")
+    serve.add_argument("--port", help=f"port of HTTP ({SAGEMAKER_PORT})")
+    serve.add_argument("--grpc-port", help="port of gRPC; none without")
+    options = parser.parse_args(argv)
+    found = dict(environ)
+    if options.command is None:
+        return found
+    found.setdefault("MODELS_FOLDER", SAGEMAKER_FOLDER)
+    found.setdefault("PORT", environ.get("SAGEMAKER_BIND_TO_PORT") or SAGEMAKER_PORT)
+    named = {
+        "MODELS_FOLDER": options.models,
+        "HOST": options.host,
+        "PORT": options.port,
+        "GRPC_PORT": options.grpc_port,
+    }
+    found |= {name: value for name, value in named.items() if value is not None}
+    _check_range(found)
+    return found
+
+
+def _check_range(found: Mapping[str, str]) -> None:
+    """Ports beside the one that SageMaker names must be in its range."""
+    text, port = found.get("SAGEMAKER_SAFE_PORT_RANGE", ""), found.get("GRPC_PORT", "0")
+    low, _, high = text.partition("-")
+    if not (low.isdigit() and high.isdigit() and port.isdigit() and int(port)):
+        return
+    if not int(low) <= int(port) <= int(high):
+        raise SettingsInvalid([f"GRPC_PORT={port} is outside SAGEMAKER_SAFE_PORT_RANGE={text}"])

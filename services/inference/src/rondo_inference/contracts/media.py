@@ -1,0 +1,297 @@
+"""Every media type that rows come in and predictions go out by, for all routes that take files.
+
+JSON in gives TF Serving's JSON; everything else in gives JSON that needs no table of labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from rondo_core.errors import Invalid
+from rondo_core.input_schema import ImageInput
+from rondo_inference.contracts.messages import (
+    CSV,
+    JSON,
+    Answer,
+    NotAcceptable,
+    Question,
+    Request,
+    UnsupportedMedia,
+)
+from rondo_inference.contracts.pictures import PICTURES, Fit, decode_pictures
+from rondo_inference.domain.answers import csv_answer, labelled_rows, tensor_answer
+from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, plain_csv
+from rondo_inference.domain.multipart import decode_multipart
+from rondo_inference.domain.negotiation import media_parameter, media_type, negotiated
+from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
+from rondo_inference.domain.oip import in_order
+from rondo_inference.domain.predict_body import SIGNATURE, decode_predict_body
+from rondo_inference.domain.row_faults import decode_every_row
+from rondo_inference.domain.tensor_bodies import (
+    decode_tensors_body,
+    encode_tensors,
+    tensor_rows,
+    tensors_of_rows,
+)
+from rondo_inference.domain.tensor_json import bytes_of_b64, decode_json, encode_json
+from rondo_inference.domain.tensors import Tensor, Tensors
+from rondo_inference.handlers import checked
+from rondo_inference.registry.served import ServedModel
+
+__all__ = ["FORM", "LINES", "NPY", "NPZ", "FileRules", "ask_file", "ask_json", "ask_media"]
+
+LINES = "application/jsonlines"
+NPY = "application/x-npy"
+NPZ = "application/x-npz"
+FORM = "multipart/form-data"
+_ALSO_LINES = {"application/jsons", "application/x-jsonlines", "application/x-ndjson",
+               "application/jsonl"}  # fmt: skip
+_WRITTEN = (JSON, CSV, LINES, NPY, NPZ)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """What files may be.
+
+    Attributes:
+        max_bytes: of an archive, when unpacked.
+        fit: what happens to a picture of another size.
+    """
+
+    max_bytes: int = 100 * 1024 * 1024
+    fit: Fit = "refuse"
+
+
+def is_file(kind: str) -> bool:
+    """Whether a media type is one of those that are not JSON, by all routes."""
+    return kind in {CSV, NPY, NPZ, FORM, *PICTURES, LINES} or kind in _ALSO_LINES
+
+
+def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Question:
+    """Read a body of any type; the answer is of the type that the caller accepts.
+
+    Raises:
+        UnsupportedMedia: the body is of another type.
+        NotAcceptable: no type that we write is accepted.
+        Invalid: the body breaks a rule.
+    """
+    kind = media_type(request.header("content-type")) or JSON
+    if kind == JSON:
+        return ask_json(rules, request, served)
+    return ask_file(rules, request, served)
+
+
+def ask_json(rules: FileRules, request: Request, served: ServedModel) -> Question:
+    """Read TF Serving's JSON."""
+    wanted = _wanted(request, JSON)
+    if served.spec is None:
+        inputs, by_column = decode_tensors_body(request.body, served.signature, SIGNATURE)
+        inputs = checked(served, inputs)
+    elif b'"b64"' in request.body and isinstance(served.spec.input, ImageInput):
+        inputs, by_column = (_encoded_pictures(rules, request.body, served),), False
+    else:
+        instances = decode_predict_body(request.body, served.spec)
+        inputs, by_column = (instances.inputs,), instances.by_column
+    if wanted == JSON:
+        return Question(inputs, partial(_as_tensors, served, by_column=by_column))
+    return Question(inputs, _writer(served, wanted))
+
+
+def _encoded_pictures(rules: FileRules, body: bytes, served: ServedModel) -> Tensor:
+    """Read ``{"instances": [{"b64": …}, …]}``: picture files instead of numbers."""
+    message = decode_json(body)
+    rows = message.get("instances") if isinstance(message, dict) else message
+    if not isinstance(rows, list):
+        raise Invalid('pictures as base64 are a list of "instances"')
+    files = [_encoded(row) for row in rows]
+    return decode_pictures(served.spec, files, fit=rules.fit)
+
+
+def _encoded(row: object) -> bytes:
+    match row:
+        case {"image": {"b64": str() as text}} | {"b64": str() as text}:
+            return bytes_of_b64("image", text)
+        case _:
+            raise Invalid('every instance must be {"b64": …}, or none')
+
+
+def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Question:
+    """Read a file of rows, arrays or pictures, or a form of them."""
+    header = request.header("content-type")
+    kind = media_type(header)
+    kind = LINES if kind in _ALSO_LINES else kind
+    wanted = _wanted(request, kind if kind in _WRITTEN else JSON)
+    if kind == FORM:
+        inputs = _form(rules, request.body, media_parameter(header, "boundary"), served)
+    else:
+        inputs = _read(rules, kind, request.body, served)
+    return Question(inputs, _writer(served, wanted))
+
+
+def _wanted(request: Request, usual: str) -> str:
+    offered = (usual, *(media for media in _WRITTEN if media != usual))
+    accept = request.header("accept")
+    found = negotiated(",".join(map(_usual_lines, accept.split(","))), offered)
+    if found is None:
+        shown = ", ".join(_WRITTEN)
+        raise NotAcceptable(f"{accept} is not written here; accept one of {shown}")
+    return found
+
+
+def _usual_lines(part: str) -> str:
+    kind, semicolon, parameters = part.partition(";")
+    return LINES + semicolon + parameters if kind.strip().lower() in _ALSO_LINES else part
+
+
+def _read(rules: FileRules, kind: str, body: bytes | memoryview, served: ServedModel) -> Tensors:
+    if kind in PICTURES:
+        return (decode_pictures(served.spec, [body], fit=rules.fit),)
+    reader = _READERS.get(kind)
+    if reader is None:
+        known = ", ".join([*_READERS, *PICTURES, FORM])
+        raise UnsupportedMedia(f"{kind} is not read here; send one of {known}")
+    return reader(rules, bytes(body), served)
+
+
+def _csv(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
+    if served.spec is not None:
+        return (decode_csv(body, served.spec),)
+    return checked(served, (decode_plain_csv(body, served.signature),))
+
+
+def _lines(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
+    """One JSON value a line is one row; a line may also be ``{"instances": [row]}``."""
+    rows = [decode_json(line) for line in body.splitlines() if line.strip()]
+    if not rows:
+        raise Invalid("the body is empty; send one JSON value a line")
+    return _rows(rows, served)
+
+
+def _json(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:
+    return ask_json(rules, Request(body=body), served).inputs
+
+
+def _rows(rows: list[object], served: ServedModel) -> Tensors:
+    if served.spec is None:
+        return checked(served, tensors_of_rows(rows, served.signature))
+    return (decode_every_row(served.spec, rows),)  # type: ignore[arg-type]  # it checks each row
+
+
+def _npy(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
+    if len(served.signature.inputs) != 1:
+        raise Invalid(f"the model has several inputs; send {NPZ}")
+    return checked(served, (_as_taken(decode_npy(body), served, 0),))
+
+
+def _npz(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:
+    found = dict(decode_npz(body, max_bytes=rules.max_bytes))
+    infos = served.signature.inputs
+    if len(infos) == 1 and len(found) == 1:  # its name says nothing, for example arr_0
+        found = {infos[0].name: next(iter(found.values()))}
+    inputs = in_order(found, served.signature, served.spec)
+    return checked(served, tuple(_as_taken(one, served, at) for at, one in enumerate(inputs)))
+
+
+def _as_taken(array: Tensor, served: ServedModel, at: int) -> Tensor:
+    """Numbers of another width become the model's where none changes: NumPy's are 64 bits wide."""
+    info = served.signature.inputs[at]
+    if served.spec is not None:
+        shape = served.spec.input.shape
+        fits = array.ndim > 0 and array.shape[1:] != shape
+        same = fits and array.size == len(array) * int(np.prod(shape))
+        return array.reshape(-1, *shape) if same else array
+    if array.dtype == info.dtype or object in {array.dtype, info.dtype}:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        wanted = array.astype(info.dtype)
+    same_kind = info.dtype.kind == "f" or np.array_equal(wanted, array)
+    return wanted if same_kind else array
+
+
+_READERS: dict[str, Callable[[FileRules, bytes, ServedModel], Tensors]] = {
+    JSON: _json,
+    CSV: _csv,
+    LINES: _lines,
+    NPY: _npy,
+    NPZ: _npz,
+}
+
+
+def _form(rules: FileRules, body: bytes, boundary: str | None, served: ServedModel) -> Tensors:
+    """Pictures are a batch; one other file is read as what it is; fields are one row."""
+    parts = decode_multipart(body, boundary)
+    pictures = [part.content for part in parts if part.media in PICTURES]
+    if pictures:
+        return (decode_pictures(served.spec, pictures, fit=rules.fit),)
+    files = [part for part in parts if part.filename]
+    if len(files) > 1:
+        raise Invalid(f"the form has {len(files)} files; several may only be pictures")
+    if files:
+        (file,) = files
+        kind = file.media if is_file(file.media) or file.media == JSON else _by_name(file.filename)
+        return _read(rules, kind, file.content, served)
+    row = {part.name: bytes(part.content).decode("utf-8", "replace") for part in parts}
+    return _rows([row], served)
+
+
+def _by_name(filename: str) -> str:
+    suffix = filename.rpartition(".")[2].lower()
+    known = {"csv": CSV, "json": JSON, "jsonl": LINES, "npy": NPY, "npz": NPZ,
+             "png": PICTURES[0], "jpg": PICTURES[1], "jpeg": PICTURES[1]}  # fmt: skip
+    return known.get(suffix, suffix or "a file without a name")
+
+
+def _as_tensors(served: ServedModel, outputs: Tensors, *, by_column: bool) -> Answer:
+    if served.spec is not None:
+        return Answer(tensor_answer(outputs[0], by_column=by_column))
+    return Answer(encode_tensors(served.signature, outputs, by_column=by_column))
+
+
+def _writer(served: ServedModel, media: str) -> Callable[[Tensors], Answer]:
+    return partial(_WRITERS[media], served)
+
+
+def _records(served: ServedModel, outputs: Tensors) -> list[object]:
+    if served.spec is None:
+        return tensor_rows(served.signature, outputs)
+    return labelled_rows(served.spec, outputs[0])
+
+
+def _write_json(served: ServedModel, outputs: Tensors) -> Answer:
+    return Answer(encode_json({"predictions": _records(served, outputs)}))
+
+
+def _write_lines(served: ServedModel, outputs: Tensors) -> Answer:
+    lines = [encode_json(record) for record in _records(served, outputs)]
+    return Answer(b"\n".join([*lines, b""]), LINES)
+
+
+def _write_csv(served: ServedModel, outputs: Tensors) -> Answer:
+    if served.spec is None:
+        text = plain_csv(served.signature, outputs)
+    else:
+        text = csv_answer(served.spec, outputs[0])
+    return Answer(text, f"{CSV}; charset=utf-8")
+
+
+def _write_npy(served: ServedModel, outputs: Tensors) -> Answer:
+    if len(outputs) != 1:
+        raise NotAcceptable(f"the model has {len(outputs)} outputs; accept {NPZ}")
+    del served
+    return Answer(encode_npy(outputs[0]), NPY)
+
+
+def _write_npz(served: ServedModel, outputs: Tensors) -> Answer:
+    names = [info.name for info in served.signature.outputs]
+    return Answer(encode_npz(dict(zip(names, outputs, strict=True))), NPZ)
+
+
+_WRITERS: dict[str, Callable[[ServedModel, Tensors], Answer]] = {
+    JSON: _write_json,
+    CSV: _write_csv,
+    LINES: _write_lines,
+    NPY: _write_npy,
+    NPZ: _write_npz,
+}

@@ -1,0 +1,116 @@
+"""The Open Inference Protocol's gRPC messages to tensors and back.
+
+Source: kserve/open-inference-protocol, inference_grpc.md.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from rondo_core.errors import Invalid
+from rondo_inference.contracts import oip_pb2 as pb
+from rondo_inference.domain.oip import in_order
+from rondo_inference.domain.tensors import (
+    BYTES,
+    DTYPES,
+    Tensor,
+    Tensors,
+    check_shape,
+    datatype_of,
+    decode_raw,
+    encode_raw,
+)
+from rondo_inference.registry.served import ServedModel
+
+__all__ = ["decode_request", "encode_response"]
+
+_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "BOOL": "bool_contents",
+        "INT8": "int_contents",
+        "INT16": "int_contents",
+        "INT32": "int_contents",
+        "INT64": "int64_contents",
+        "UINT8": "uint_contents",
+        "UINT16": "uint_contents",
+        "UINT32": "uint_contents",
+        "UINT64": "uint64_contents",
+        "FP32": "fp32_contents",
+        "FP64": "fp64_contents",
+        BYTES: "bytes_contents",
+    }
+)
+"""FP16 has no field: it is always raw."""
+
+
+def decode_request(request: pb.ModelInferRequest, served: ServedModel) -> Tensors:
+    """Return the inputs in the order of the signature.
+
+    Raises:
+        Invalid: names the input and the rule.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise Invalid(f"{len(raw)} raw contents for {len(request.inputs)} inputs")
+    inputs: dict[str, Tensor] = {}
+    for place, one in enumerate(request.inputs):
+        if one.name in inputs:
+            raise Invalid(f"input {one.name!r} is there twice")
+        if raw and one.HasField("contents"):
+            raise Invalid(f"input {one.name!r} has contents beside raw contents")
+        inputs[one.name] = (
+            decode_raw(one.name, one.datatype, one.shape, raw[place]) if raw else _typed(one)
+        )
+    if not inputs:
+        raise Invalid("the request has no input")
+    return in_order(inputs, served.signature, served.spec)
+
+
+def _typed(one: pb.ModelInferRequest.InferInputTensor) -> Tensor:
+    field = _FIELDS.get(one.datatype)
+    if field is None:
+        known = ", ".join(_FIELDS)
+        raise Invalid(f"input {one.name!r}: {one.datatype!r} as contents is none of {known}")
+    count, values = check_shape(one.name, one.shape), getattr(one.contents, field)
+    if len(values) != count:
+        raise Invalid(
+            f"input {one.name!r} has {len(values)} {field}, shape {list(one.shape)} has {count}"
+        )
+    dtype = DTYPES[one.datatype]
+    result = np.empty(count, dtype)
+    try:
+        result[:] = list(values)
+    except (OverflowError, ValueError) as exc:
+        raise Invalid(f"input {one.name!r}: {exc}") from exc
+    return result.reshape(tuple(one.shape))
+
+
+def encode_response(
+    request: pb.ModelInferRequest, served: ServedModel, outputs: Tensors
+) -> pb.ModelInferResponse:
+    """Return the answer: raw where the request was raw, or where an output has no typed field."""
+    response = pb.ModelInferResponse(
+        model_name=served.name, model_version=str(served.version), id=request.id
+    )
+    places = list(_places(request, served))
+    tensors = [outputs[place] for place in places]
+    raw = bool(request.raw_input_contents) or any(
+        datatype_of(tensor.dtype) not in _FIELDS for tensor in tensors
+    )
+    for place, tensor in zip(places, tensors, strict=True):
+        datatype = datatype_of(tensor.dtype)
+        described = response.outputs.add(
+            name=served.signature.outputs[place].name, datatype=datatype, shape=tensor.shape
+        )
+        if raw:
+            response.raw_output_contents.append(encode_raw(tensor))
+        else:
+            getattr(described.contents, _FIELDS[datatype]).extend(tensor.ravel().tolist())
+    return response
+
+
+def _places(request: pb.ModelInferRequest, served: ServedModel) -> Iterable[int]:
+    if not request.outputs:
+        return range(len(served.signature.outputs))
+    return [served.signature.output_at(one.name) for one in request.outputs]

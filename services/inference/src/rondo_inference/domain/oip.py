@@ -1,0 +1,316 @@
+"""The Open Inference Protocol's messages over HTTP, JSON and binary tensors mixed.
+
+Source: kserve/open-inference-protocol, inference_rest.md; Triton's binary tensor data extension
+(extension_binary_data.md).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Raw, Struct
+
+from rondo_core.errors import Invalid
+from rondo_core.input_schema import TableInput
+from rondo_core.model_inputs import decode_rows
+from rondo_core.model_spec import ModelSpec
+from rondo_inference.domain.tensor_json import decode_json, encode_json, tensor_from_json
+from rondo_inference.domain.tensor_text import decode_tensor
+from rondo_inference.domain.tensors import (
+    BYTES,
+    DTYPES,
+    Signature,
+    Tensor,
+    TensorInfo,
+    Tensors,
+    check_shape,
+    datatype_of,
+    decode_raw,
+    encode_raw,
+)
+
+__all__ = ["Infer", "WantedOutput", "decode_infer", "encode_infer", "in_order", "raw_infer"]
+
+Parameter = str | int | float | bool
+_FLAT = msgspec.json.Decoder(list[float])
+
+
+class _Output(Struct, frozen=True):
+    name: str
+    parameters: dict[str, Parameter] = {}
+
+
+class _Input(Struct, frozen=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Parameter] = {}
+    data: Raw = Raw()
+
+
+class _Body(Struct, frozen=True):
+    inputs: list[_Input]
+    id: str = ""
+    parameters: dict[str, Parameter] = {}
+    outputs: list[_Output] = []
+
+
+_BODY = msgspec.json.Decoder(_Body)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """An output to be answered; ``at`` is its place in the signature."""
+
+    at: int
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """A request.
+
+    Attributes:
+        inputs: name -> tensor, as sent.
+        outputs: in the order of the answer.
+        id: given back, if it is not empty.
+    """
+
+    inputs: Mapping[str, Tensor]
+    outputs: Sequence[WantedOutput] = field(default=())
+    id: str = ""
+
+
+def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) -> Infer:
+    """Read a request.
+
+    Args:
+        body: JSON, and after it the binary tensors in the order of the inputs.
+        header_bytes: the length of the JSON; None: all of the body.
+        signature: says which outputs there are.
+
+    Raises:
+        Invalid: names the place, the value and the rule.
+    """
+    if header_bytes is not None and not 0 < header_bytes <= len(body):
+        raise Invalid(f"the JSON has {header_bytes} bytes, the body {len(body)}")
+    text = body if header_bytes is None else body[:header_bytes]
+    blobs = _Blobs(memoryview(body)[len(text) :])
+    message = _parse(text)
+    inputs: dict[str, Tensor] = {}
+    for one in message.inputs:
+        if one.name in inputs:
+            raise Invalid(f"input {one.name!r} is there twice")
+        inputs[one.name] = _tensor(one, blobs)
+    blobs.end()
+    binary = _flag(message.parameters, "binary_data_output", default=False)
+    return Infer(inputs, _wanted(message.outputs, signature, binary=binary), message.id)
+
+
+def raw_infer(body: bytes, signature: Signature) -> Infer:
+    """Read a body that is the one input and nothing else; all outputs are binary.
+
+    Raises:
+        Invalid: there are several inputs or several variable sides, or the length does not fit.
+    """
+    if len(signature.inputs) != 1:
+        raise Invalid("a raw body is one input, and the model has several")
+    (info,) = signature.inputs
+    outputs = [WantedOutput(at, binary=True) for at in range(len(signature.outputs))]
+    return Infer({info.name: _raw(info, body)}, outputs)
+
+
+def _raw(info: TensorInfo, body: bytes) -> Tensor:
+    if info.datatype == BYTES:
+        element = np.empty(1, object)
+        element[0] = body
+        return element
+    shape = [1, *info.shape[1:]] if info.by_row else list(info.shape)
+    if shape.count(-1) > 1:
+        raise Invalid(f"input {info.name!r} has several variable sides: {list(info.shape)}")
+    if -1 in shape:
+        fixed = check_shape(info.name, [side for side in shape if side != -1])
+        size = max(1, fixed) * info.dtype.itemsize
+        shape[shape.index(-1)] = len(body) // size
+    return decode_raw(info.name, info.datatype, shape, body)
+
+
+def _parse(text: bytes) -> _Body:
+    try:
+        try:
+            found: _Body = _BODY.decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            found = msgspec.convert(_raws(decode_json(text)), _Body)
+    except RecursionError as exc:
+        raise Invalid("the body is nested too deeply") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise Invalid(f"the body is not an inference request: {exc}") from exc
+    if not found.inputs:
+        raise Invalid("the request has no input")
+    return found
+
+
+def _raws(message: Any) -> Any:  # noqa: ANN401  (it is what a stranger sent)
+    """Give numbers that JSON does not know a form that the strict parser takes."""
+    inputs = message.get("inputs") if isinstance(message, dict) else None
+    for one in inputs if isinstance(inputs, list) else ():
+        if isinstance(one, dict) and "data" in one:
+            one["data"] = Raw(encode_json(one["data"]))
+    return message
+
+
+class _Blobs:
+    """The bytes after the JSON, given away piece by piece."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, name: str, size: Parameter) -> memoryview:
+        if type(size) is not int or not 0 <= size <= len(self._data) - self._at:
+            raise Invalid(
+                f"input {name!r}: binary_data_size is {size!r}, and "
+                f"{len(self._data) - self._at} bytes are left"
+            )
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def end(self) -> None:
+        if self._at != len(self._data):
+            raise Invalid(f"{len(self._data) - self._at} bytes belong to no input")
+
+
+def _tensor(one: _Input, blobs: _Blobs) -> Tensor:
+    size = one.parameters.get("binary_data_size")
+    has_data = bool(bytes(one.data))
+    if (size is None) != has_data:
+        raise Invalid(f'input {one.name!r} must have either "data" or "binary_data_size"')
+    if size is not None:
+        return decode_raw(one.name, one.datatype, one.shape, blobs.take(one.name, size))
+    return _json_tensor(one)
+
+
+def _json_tensor(one: _Input) -> Tensor:
+    if one.datatype not in DTYPES:
+        raise Invalid(
+            f"input {one.name!r}: datatype {one.datatype!r} is none of {', '.join(DTYPES)}"
+        )
+    count, text = check_shape(one.name, one.shape), bytes(one.data)
+    found = _fast(one, text)
+    if found is None:
+        found = tensor_from_json(one.name, one.datatype, decode_json(text))
+    if found.size != count:
+        raise Invalid(f"input {one.name!r} has {found.size} values, shape {one.shape} has {count}")
+    return found.reshape(one.shape)
+
+
+def _fast(one: _Input, text: bytes) -> Tensor | None:
+    """Read FP32 without a Python object per row; None where that does not work."""
+    if one.datatype != "FP32":
+        return None
+    nested = decode_tensor(text, [tuple(one.shape[1:])]) if len(one.shape) > 1 else None
+    if nested is not None:
+        return nested
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(_FLAT.decode(text), np.float32)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _flag(parameters: Mapping[str, Parameter], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise Invalid(f"parameter {name!r} is {value!r}, neither true nor false")
+    return value
+
+
+def _wanted(
+    outputs: Sequence[_Output], signature: Signature, *, binary: bool
+) -> list[WantedOutput]:
+    if not outputs:
+        return [WantedOutput(at, binary) for at in range(len(signature.outputs))]
+    return [
+        WantedOutput(
+            signature.output_at(one.name), _flag(one.parameters, "binary_data", default=binary)
+        )
+        for one in outputs
+    ]
+
+
+def in_order(inputs: Mapping[str, Tensor], signature: Signature, spec: ModelSpec | None) -> Tensors:
+    """Return the inputs in the order of the signature; a table may be sent column by column.
+
+    Raises:
+        Invalid: one is missing, or there is one too many.
+        RowInvalid: a cell of a column does not fit.
+    """
+    if spec is not None and isinstance(spec.input, TableInput):
+        (info,) = signature.inputs
+        if info.name not in inputs and not inputs.keys().isdisjoint(spec.input.names):
+            return (_table(inputs, spec, spec.input),)
+    for name in inputs:
+        signature.input_at(name)
+    missing = [info.name for info in signature.inputs if info.name not in inputs]
+    if missing:
+        raise Invalid(f"input {', '.join(map(repr, missing))} is missing")
+    return tuple(inputs[info.name] for info in signature.inputs)
+
+
+def _table(inputs: Mapping[str, Tensor], spec: ModelSpec, table: TableInput) -> Tensor:
+    columns: list[list[object]] = []
+    for name in table.names:
+        if name not in inputs:
+            raise Invalid(f"input {name!r} is missing")
+        cells = inputs[name].ravel()
+        if columns and len(cells) != len(columns[0]):
+            raise Invalid(f"input {name!r} has {len(cells)} rows, others {len(columns[0])}")
+        columns.append([_cell(cell) for cell in cells.tolist()])
+    for name in inputs:
+        if name not in table.names:
+            raise Invalid(f"the model has no column {name!r}")
+    return decode_rows(spec, list(zip(*columns, strict=True)))
+
+
+def _cell(cell: object) -> object:
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else cell
+
+
+def encode_infer(
+    model: str, version: int, request: Infer, signature: Signature, outputs: Tensors
+) -> tuple[bytes, int | None]:
+    """Return the body of the answer, and the length of its JSON where binary tensors follow it."""
+    described: list[dict[str, object]] = []
+    blobs: list[bytes] = []
+    for wanted in request.outputs:
+        tensor = outputs[wanted.at]
+        one: dict[str, object] = {
+            "name": signature.outputs[wanted.at].name,
+            "shape": list(tensor.shape),
+            "datatype": datatype_of(tensor.dtype),
+        }
+        if wanted.binary:
+            blobs.append(encode_raw(tensor))
+            one["parameters"] = {"binary_data_size": len(blobs[-1])}
+        else:
+            one["data"] = _json_data(tensor)
+        described.append(one)
+    message: dict[str, object] = {"model_name": model, "model_version": str(version)}
+    if request.id:
+        message["id"] = request.id
+    text = encode_json(message | {"outputs": described})
+    return (b"".join([text, *blobs]), len(text)) if blobs else (text, None)
+
+
+def _json_data(tensor: Tensor) -> list[object]:
+    flat: list[object] = tensor.ravel().tolist()
+    if tensor.dtype != object:
+        return flat
+    try:
+        return [element.decode() if isinstance(element, bytes) else element for element in flat]
+    except UnicodeDecodeError as exc:
+        raise Invalid("an output of BYTES is not UTF-8: ask for it with binary_data") from exc

@@ -1,0 +1,60 @@
+"""What is wrong with each row of a request, not only with the first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rondo_core.errors import RowInvalid
+from rondo_core.layout import Float32Array
+from rondo_core.model_inputs import Row, decode_rows
+from rondo_core.model_spec import ModelSpec
+
+__all__ = ["MOST_FAULTS", "RowFault", "RowFaults", "decode_every_row"]
+
+MOST_FAULTS = 100
+"""So many are told; a file that has the wrong columns is wrong in every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFault:
+    """One row that does not fit, counted from 0; ``column`` is None where all of it is wrong."""
+
+    row: int
+    column: str | None
+    rule: str
+
+
+class RowFaults(RowInvalid):
+    """Several rows do not fit. As text it is the first fault; ``faults`` are all that are told."""
+
+    def __init__(self, faults: Sequence[RowFault]) -> None:
+        first = faults[0]
+        super().__init__(first.row, first.column, first.rule)
+        self.faults = tuple(faults)
+
+
+def decode_every_row(spec: ModelSpec, rows: Sequence[Row]) -> Float32Array:
+    """Do what ``decode_rows`` does, and tell the faults of all rows.
+
+    Raises:
+        RowFaults: a row does not fit; at most ``MOST_FAULTS`` are listed.
+    """
+    try:
+        return decode_rows(spec, rows)
+    except RowInvalid as exc:
+        raise RowFaults(_faults(spec, rows) or [_fault(exc, exc.row)]) from exc
+
+
+def _faults(spec: ModelSpec, rows: Sequence[Row]) -> list[RowFault]:
+    found: list[RowFault] = []
+    for place, row in enumerate(rows):
+        try:
+            decode_rows(spec, [row])
+        except RowInvalid as exc:
+            found.append(_fault(exc, place))
+            if len(found) == MOST_FAULTS:
+                break
+    return found
+
+
+def _fault(exc: RowInvalid, row: int) -> RowFault:
+    return RowFault(row, exc.column, exc.rule)

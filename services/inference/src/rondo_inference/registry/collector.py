@@ -1,0 +1,73 @@
+"""The numbers of all versions as Prometheus reads them, made when it asks."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from rondo_inference.registry.memory import Memory
+from rondo_inference.stats import Histogram, Stats, StatsBook
+
+__all__ = ["StatsCollector"]
+
+_LABELS = ("model", "version")
+_HISTOGRAMS: tuple[tuple[str, str, Callable[[Stats], Histogram]], ...] = (
+    ("rondo_inference_request_seconds", "from question to outputs", lambda s: s.request),
+    ("rondo_inference_queue_seconds", "until an engine began with a request", lambda s: s.queue),
+    ("rondo_inference_compute_seconds", "one run of the engine", lambda s: s.infer),
+    ("rondo_inference_batch_rows", "rows of one run", lambda s: s.batch_rows),
+)  # fmt: skip
+_COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
+    ("rondo_inference_rows", "rows answered", lambda s: s.rows),
+    ("rondo_inference_merge_seconds", "merging requests", lambda s: s.compute_input.ns / 1e9),
+    ("rondo_inference_cut_seconds", "cutting outputs", lambda s: s.compute_output.ns / 1e9),
+    ("rondo_inference_shadowed", "copies of others' requests", lambda s: s.shadowed),
+)  # fmt: skip
+
+
+class StatsCollector(Collector):
+    """Reads a book.
+
+    Args:
+        book: what happened.
+        memory: what is loaded.
+    """
+
+    def __init__(self, book: StatsBook, memory: Memory) -> None:
+        self._book = book
+        self._memory = memory
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        pages = [([m, str(v)], stats) for (m, v), stats in list(self._book.pages.items())]
+        for name, text, histogram_of in _HISTOGRAMS:
+            family = HistogramMetricFamily(name, text, labels=_LABELS)
+            for labels, stats in pages:
+                histogram = histogram_of(stats)
+                family.add_metric(labels, histogram.cumulative(), histogram.total)
+            yield family
+        for name, text, value_of in _COUNTERS:
+            counter = CounterMetricFamily(name, text, labels=_LABELS)
+            for labels, stats in pages:
+                counter.add_metric(labels, value_of(stats))
+            yield counter
+        failures = CounterMetricFamily(
+            "rondo_inference_failures", "requests that failed", labels=(*_LABELS, "reason")
+        )
+        for labels, stats in pages:
+            for reason, count in stats.reasons.items():
+                failures.add_metric([*labels, reason], count)
+        yield failures
+        yield from self._of_models()
+
+    def _of_models(self) -> Iterator[Metric]:
+        events = CounterMetricFamily(
+            "rondo_inference_models", "loads, misses, evictions", labels=("event", "model")
+        )
+        for (event, model), count in list(self._book.events.items()):
+            events.add_metric([event, model], count)
+        yield events
+        yield GaugeMetricFamily(
+            "rondo_inference_memory_bytes", "of all loaded versions", self._memory.used_bytes
+        )

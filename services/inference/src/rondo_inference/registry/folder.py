@@ -1,0 +1,266 @@
+"""A folder of exported versions instead of the store: no AWS, no database, nothing but files.
+
+``DIR/MODEL/VERSION/`` holds a version; docs/serving.md describes the layout. A bare
+``DIR/MODEL/VERSION/model.onnx`` is enough. Files are read again when they change.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rondo_core.errors import Invalid, NotFound, Unavailable
+from rondo_core.exports import (
+    GOLDEN_FILE,
+    INDEX_FILE,
+    ONNX_FILE,
+    ExportInvalid,
+    parse_export_index,
+    verified,
+)
+from rondo_core.keys import CHAMPION
+from rondo_core.model_rows import AliasRow
+from rondo_core.model_spec import parse_model_spec
+from rondo_core.run_store import Key
+from rondo_inference.domain.traffic import Traffic, parse_traffic
+from rondo_inference.registry.aliases import Found, key_of
+from rondo_inference.registry.loader import OpenBatcher, OpenEngine, VersionFiles, open_version
+from rondo_inference.registry.served import ServedModel
+
+__all__ = [
+    "SPEC_FILE",
+    "FolderAliases",
+    "MountedFolders",
+    "VersionNote",
+    "load_folder",
+    "read_folder",
+]
+
+SPEC_FILE = "spec.json"
+NOTE_FILE = "version.json"
+LABELS_FILE = "labels.json"
+TRAFFIC_FILE = "traffic.json"
+LARGEST_FILE_BYTES = 2 * 1024**3
+"""ONNX itself ends here."""
+
+
+class VersionNote(Struct, frozen=True, kw_only=True):
+    """What ``version.json`` tells of a version; every field may be missing.
+
+    Attributes:
+        run_id: the run that made it.
+        round: the round that made it.
+        metrics: what the evaluator measured.
+    """
+
+    run_id: str = "folder"
+    round: int = 0
+    metrics: dict[str, float] = {}
+
+
+_LABELS = msgspec.json.Decoder(dict[str, Annotated[int, Meta(ge=1)]])
+
+
+class FolderAliases:
+    """``Aliases`` that are the folders below one.
+
+    Every version has the label ``vN``; ``champion`` is the highest version unless ``labels.json``
+    says otherwise. What has no other label than ``vN`` is loaded when it is asked for.
+
+    Args:
+        folder: holds one folder a model, or is one version itself.
+        on_demand: whether to wait for a request before anything is loaded.
+        pinned: models that are loaded at once all the same.
+    """
+
+    def __init__(
+        self, folder: Path, *, on_demand: bool = False, pinned: frozenset[str] = frozenset()
+    ) -> None:
+        self._folder = folder
+        self._on_demand = on_demand
+        self._pinned = pinned
+        self._traffic: dict[str, Traffic] = {}
+
+    def scan(self, known: Iterable[Key]) -> Iterator[Found]:
+        """See ``Aliases``."""
+        found: dict[Key, AliasRow | Invalid | None] = dict.fromkeys(known)
+        traffic: dict[str, Traffic] = {}
+        for model, versions in self._models():
+            try:
+                rows = list(_aliases(model, versions))
+                rule = _read(versions, TRAFFIC_FILE)
+                if rule is not None:
+                    traffic[model] = parse_traffic(rule)
+            except Invalid as exc:
+                found[Key(model, "*")] = exc
+            else:
+                found |= {key_of(alias): alias for alias in rows}
+        self._traffic = traffic
+        yield from sorted(found.items())
+
+    def is_lazy(self, alias: AliasRow) -> bool:
+        """See ``Aliases``."""
+        if alias.label == _own_label(alias.model_version):
+            return True
+        return self._on_demand and alias.model not in self._pinned
+
+    def traffic(self) -> dict[str, Traffic]:
+        """See ``Aliases``."""
+        return self._traffic
+
+    def folder_of(self, alias: AliasRow) -> Path:
+        """Return where a version is."""
+        for model, folder in self._models():
+            if model == alias.model:
+                return _versions(folder)[alias.model_version]
+        raise NotFound(f"{self._folder}: no model {alias.model!r} any more")
+
+    def _models(self) -> list[tuple[str, Path]]:
+        try:
+            if (self._folder / ONNX_FILE).exists():
+                return [(_model_name(self._folder), self._folder)]
+            return [(path.name, path) for path in sorted(self._folder.iterdir()) if path.is_dir()]
+        except OSError as exc:
+            raise Unavailable(f"{self._folder}: {exc.strerror}") from exc
+
+
+class MountedFolders:
+    """Versions in folders that somebody else names, one by one."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, Path] = {}
+
+    def register(self, model: str, folder: Path) -> AliasRow:
+        """Note where a model is; return its alias.
+
+        Args:
+            model: its name, whatever it is.
+            folder: a version, or numbered versions, of which the highest counts.
+
+        Raises:
+            Invalid: there is no version, or a note of it is malformed.
+        """
+        versions = _versions(folder)
+        if not versions:
+            raise Invalid(f"{folder} holds no {ONNX_FILE}")
+        number = max(versions)
+        self._folders[model] = versions[number]
+        return _alias(model, CHAMPION, number, versions[number])
+
+    def folder_of(self, alias: AliasRow) -> Path:
+        """Return where a version is."""
+        return self._folders[alias.model]
+
+
+def _model_name(folder: Path) -> str:
+    """Return the name that a lone version gives itself, or that of its folder."""
+    data = _read(folder, INDEX_FILE)
+    return folder.name if data is None else parse_export_index(data).model
+
+
+def _versions(folder: Path) -> dict[int, Path]:
+    """Return number -> folder; a model's folder that is itself a version is number 1."""
+    if (folder / ONNX_FILE).exists():
+        return {1: folder}
+    return {
+        int(path.name): path
+        for path in sorted(folder.iterdir())
+        if path.name.isdecimal() and int(path.name) > 0 and (path / ONNX_FILE).exists()
+    }
+
+
+def _aliases(model: str, folder: Path) -> Iterator[AliasRow]:
+    versions = _versions(folder)
+    if not versions:
+        return
+    labels = {CHAMPION: max(versions), **_labels(folder)}
+    labels |= {_own_label(number): number for number in versions}
+    for label, number in labels.items():
+        if number not in versions:
+            raise Invalid(f"{folder / LABELS_FILE}: {label!r} is version {number}, not there")
+        yield _alias(model, label, number, versions[number])
+
+
+def _own_label(version: int) -> str:
+    return f"v{version}"
+
+
+def _labels(folder: Path) -> Mapping[str, int]:
+    data = _read(folder, LABELS_FILE)
+    if data is None:
+        return {}
+    try:
+        return _LABELS.decode(data)
+    except msgspec.MsgspecError as exc:
+        raise Invalid(f"{folder / LABELS_FILE}: {exc}") from exc
+
+
+def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
+    try:
+        stat = (folder / ONNX_FILE).stat()
+        note = msgspec.json.decode(_read(folder, NOTE_FILE) or b"{}", type=VersionNote)
+    except OSError as exc:
+        raise Invalid(f"{folder}: {exc.strerror}") from exc
+    except msgspec.MsgspecError as exc:
+        raise Invalid(f"{folder / NOTE_FILE}: {exc}") from exc
+    index = _read(folder, INDEX_FILE) or b""
+    state = f"{stat.st_mtime_ns} {stat.st_size} {hashlib.sha256(index).hexdigest()}"
+    return AliasRow(
+        model=model,
+        label=label,
+        run_id=note.run_id,
+        version=note.round,
+        model_version=number,
+        sha256=hashlib.sha256(state.encode()).hexdigest(),
+        export="",
+        spec=hashlib.sha256(_read(folder, SPEC_FILE) or b"").hexdigest(),
+        holdout_sha256="",
+        metrics=note.metrics,
+        promoted_at=datetime.fromtimestamp(stat.st_mtime, UTC),
+    )
+
+
+def load_folder(
+    alias: AliasRow, *, folder: Path, open_engine: OpenEngine, open_batcher: OpenBatcher
+) -> ServedModel:
+    """Load a version from its folder. Blocks; safe to repeat.
+
+    Raises:
+        NotFound: there is no model.
+        Invalid: a file is malformed, not the one that the index lists, or the model computes
+            something else than its golden outputs.
+    """
+    files = read_folder(folder)
+    return open_version(alias, files, open_engine=open_engine, open_batcher=open_batcher)
+
+
+def read_folder(folder: Path) -> VersionFiles:
+    """Read the files of a version; see `load_folder` for what is raised."""
+    onnx = _read(folder, ONNX_FILE)
+    if onnx is None:
+        raise NotFound(f"{folder / ONNX_FILE} does not exist")
+    index_data, spec = _read(folder, INDEX_FILE), _read(folder, SPEC_FILE)
+    if index_data is None or spec is None:
+        return VersionFiles(onnx)
+    index = parse_export_index(index_data)
+    golden = _read(folder, GOLDEN_FILE)
+    if golden is None:
+        raise ExportInvalid(f"{folder / GOLDEN_FILE} does not exist")
+    for name, data in ((ONNX_FILE, onnx), (GOLDEN_FILE, golden)):
+        verified(data, name=name, sha256=index.files[name].sha256)
+    verified(spec, name=SPEC_FILE, sha256=index.spec)
+    return VersionFiles(onnx, parse_model_spec(spec), index, golden)
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    file = folder / name
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if file.stat().st_size > LARGEST_FILE_BYTES:
+            raise Invalid(f"{file} is longer than {LARGEST_FILE_BYTES} bytes")
+        return file.read_bytes()
+    return None

@@ -1,0 +1,41 @@
+"""Versions that compute without a runtime."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from rondo_inference.batcher import Batcher, BatchLimits
+from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors
+from rondo_inference.engines import Engine
+from rondo_inference.registry.served import ServedModel
+from rondo_inference.stats import Stats
+from tests.unit.rondo_inference.exported import Export
+
+TABLE = Signature(
+    (TensorInfo("columns", "FP32", (-1, 2)),), (TensorInfo("price", "FP32", (-1, 1)),)
+)
+
+
+class ZeroEngine:
+    """Answers zero for each row."""
+
+    signature = TABLE
+
+    def run(self, inputs: Tensors) -> Tensors:
+        return (np.zeros((len(inputs[0]), 1), np.float32),)
+
+
+def batcher_of(engine: Engine, **limits: int) -> Batcher:
+    return Batcher(
+        engine.run,
+        merges=True,
+        limits=BatchLimits(**limits),
+        executor=ThreadPoolExecutor(1),
+        stats=Stats(),
+        row_seconds=0.0,
+    )
+
+
+def served_by(export: Export, engine: Engine | None = None) -> ServedModel:
+    chosen = engine or ZeroEngine()
+    return ServedModel(export.alias, export.spec, chosen, batcher_of(chosen))
