@@ -18,7 +18,15 @@ from typing import Literal, get_args
 
 from rondo_core.errors import NotFound, Unavailable
 
-__all__ = ["EnvironmentName", "Run", "checkout", "ensure", "find_python_311", "run_to_end"]
+__all__ = [
+    "EnvironmentName",
+    "Run",
+    "checkout",
+    "ensure",
+    "ensure_virtual",
+    "find_python_311",
+    "run_to_end",
+]
 
 EnvironmentName = Literal["localstack", "ministack", "redis"]
 
@@ -49,14 +57,43 @@ def ensure(name: EnvironmentName, build_folder: Path, run: Run | None = None) ->
         Unavailable: a step failed; the text quotes what it printed.
     """
     folder = build_folder / "emulators" / name
-    made_of = _digest(_sources(name))
-    stamp = folder / "made-of.sha256"
-    with _lock(folder.with_suffix(".lock")):
-        if not stamp.exists() or stamp.read_text() != made_of:
-            shutil.rmtree(folder, ignore_errors=True)
+    with _remade(folder, _sources(name)) as is_old:
+        if is_old:
             _make(name, folder, run or run_to_end)
-            stamp.write_text(made_of)
     return folder
+
+
+def ensure_virtual(requirements: Path, folder: Path, run: Run | None = None) -> Path:
+    """Make a virtual environment for programs that cannot live in ours, unless it is there already.
+
+    Args:
+        requirements: a file that pins what goes in.
+        folder: where the environment is to be.
+        run: runs one program to its end; `run_to_end` when None.
+
+    Returns:
+        The environment's Python.
+
+    Raises:
+        Unavailable: a step failed; the text quotes what it printed.
+    """
+    with _remade(folder, [requirements]) as is_old:
+        if is_old:
+            _make_virtual(folder, sys.executable, requirements, run or run_to_end)
+    return Path(_python(folder))
+
+
+@contextmanager
+def _remade(folder: Path, sources: Sequence[Path]) -> Iterator[bool]:
+    """Yield whether a folder is not made of these files; afterwards it is."""
+    made_of, stamp = _digest(sources), folder / "made-of.sha256"
+    with _lock(folder.with_suffix(".lock")):
+        is_old = not stamp.exists() or stamp.read_text() != made_of
+        if is_old:
+            shutil.rmtree(folder, ignore_errors=True)
+        yield is_old
+        if is_old:
+            stamp.write_text(made_of)
 
 
 def run_to_end(argv: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
@@ -133,10 +133,9 @@ class Inference:
 
     async def _shadow(self, served: ServedModel, inputs: Tensors) -> None:
         try:
-            await served.batcher.run(inputs)
-            served.batcher.stats.shadowed += 1
-        except RondoError:
-            pass  # counted by the batcher; nobody waits for this answer
+            with suppress(RondoError):  # the batcher counts it, and nobody waits for this answer
+                await served.batcher.run(inputs)
+                served.batcher.stats.shadowed += 1
         finally:
             self.memory.give(served)
 

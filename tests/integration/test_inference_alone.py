@@ -1,0 +1,160 @@
+"""A server alone on a folder, over real sockets, asked by other people's clients as they come."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from rondo_local.environments import checkout, ensure_virtual
+from rondo_local.readiness import free_port
+from tests.unit.rondo_inference.exported import sample_folder
+
+CLIENTS = Path(__file__).parent / "clients"
+SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A server on a folder.
+
+    Attributes:
+        process: the server.
+        http: its address.
+        grpc: its other address.
+        first_answer_seconds: from starting the process to its first prediction.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    http: str
+    grpc: str
+    first_answer_seconds: float
+
+    @property
+    def port(self) -> int:
+        return int(self.http.rpartition(":")[2])
+
+
+def ask(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as connection:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def start(folder: Path, **environ: str) -> Alone:
+    port, grpc_port = free_port(), free_port()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [
+            str(Path(sys.executable).parent / "rondo-inference"),
+            *("serve", "--models", str(folder)),
+            *("--port", str(port), "--grpc-port", str(grpc_port)),
+        ],
+        env={"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1", **environ},
+    )
+    deadline, status = began + SECONDS, 0
+    while status != 200:
+        assert time.monotonic() < deadline
+        try:
+            body = b'{"instances": [[1.5]]}'
+            status, _ = ask(port, "POST", "/v1/models/floats:predict", body)
+        except OSError:
+            time.sleep(0.01)
+    seconds = time.monotonic() - began
+    return Alone(process, f"127.0.0.1:{port}", f"127.0.0.1:{grpc_port}", seconds)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    found = start(
+        sample_folder(tmp_path_factory.mktemp("models")), HEADER_SECONDS="1", BODY_SECONDS="1"
+    )
+    yield found
+    found.process.terminate()
+    found.process.wait(timeout=SECONDS)
+
+
+def run_client(name: str, server: Alone) -> list[str]:
+    folder = checkout() / "build" / "clients" / name
+    python = ensure_virtual(CLIENTS / f"{name}.txt", folder)
+    program = CLIENTS / f"with_{name}.py"
+    done = subprocess.run(
+        [str(python), str(program), server.http, server.grpc],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_oip_7_tritonclient_asks_over_http_and_grpc_sync_and_aio(alone: Alone) -> None:
+    assert run_client("tritonclient", alone) == ["http", "grpc", "http aio", "grpc aio"]
+
+
+def test_oip_7_kserves_client_asks_over_rest_and_grpc(alone: Alone) -> None:
+    assert run_client("kserve", alone) == ["rest v2", "rest v1", "grpc"]
+
+
+@pytest.mark.parametrize(
+    ("service", "code"),
+    [
+        ("", grpc.StatusCode.OK),
+        ("inference.GRPCInferenceService", grpc.StatusCode.OK),
+        ("other", grpc.StatusCode.NOT_FOUND),
+    ],
+)
+def test_oip_7_the_standard_health_service_answers(
+    alone: Alone, service: str, code: grpc.StatusCode
+) -> None:
+    with grpc.insecure_channel(alone.grpc) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            found = check.with_call(request)[1].code()
+        except grpc.RpcError as exc:
+            found = exc.code()
+
+    assert found is code
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /invocations HT",
+        b"POST /invocations HTTP/1.1\r\nHost: x\r\nX-Slow: 1\r\n",
+        b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+    ],
+)
+def test_who_sends_too_slowly_is_told_and_cut_off(alone: Alone, sent: bytes) -> None:
+    with closing(socket.create_connection(("127.0.0.1", alone.port), timeout=SECONDS)) as slow:
+        slow.sendall(sent)
+        answer = b""
+        while part := slow.recv(4096):
+            answer += part
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_sigterm_ends_it_well(tmp_path: Path) -> None:
+    server = start(sample_folder(tmp_path))
+
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(timeout=SECONDS) == 0
