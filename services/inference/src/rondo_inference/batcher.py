@@ -62,6 +62,7 @@ class _Job:
     inputs: Tensors
     rows: int
     queued_at: float
+    is_part: bool
     future: "asyncio.Future[Tensors]"
 
     @property
@@ -140,7 +141,7 @@ class Batcher:
             for part in parts:
                 if len(waiting) == _PARTS_AHEAD * self._limits.engines:
                     yield await waiting.popleft()
-                waiting.append(self._submit(part))
+                waiting.append(self._submit(part, is_part=True))
             while waiting:
                 yield await waiting.popleft()
         finally:
@@ -166,11 +167,11 @@ class Batcher:
             for start in range(0, rows, size)
         ]
 
-    def _submit(self, inputs: Tensors) -> "asyncio.Future[Tensors]":
+    def _submit(self, inputs: Tensors, *, is_part: bool = False) -> "asyncio.Future[Tensors]":
         loop, rows = asyncio.get_running_loop(), rows_of(inputs)
         if self._queue and self._queued_rows + rows > self._limits.queue_rows:
             raise QueueFull(f"{self._queued_rows} rows wait already; try again")
-        job = _Job(inputs, rows, time.perf_counter(), loop.create_future())
+        job = _Job(inputs, rows, time.perf_counter(), is_part, loop.create_future())
         self._queue.append(job)
         self._queued_rows += rows
         if not self._scheduled and self._running < self._limits.engines:
@@ -197,14 +198,18 @@ class Batcher:
             if job.future.done():
                 self._pop()
                 continue
-            fits = self._merges and rows + job.rows <= self._limits.rows
-            if batch and not (fits and job.kind == batch[0].kind):
+            if batch and not self._joins(job, batch, rows):
                 break
             self._pop()
             self.stats.waited(waited)
             batch.append(job)
             rows += job.rows
         return batch
+
+    def _joins(self, job: _Job, batch: Sequence[_Job], rows: int) -> bool:
+        """Parts of one request stay apart, or only one engine would work on it."""
+        fits = self._merges and rows + job.rows <= self._limits.rows
+        return fits and not (job.is_part and batch[0].is_part) and job.kind == batch[0].kind
 
     def _pop(self) -> None:
         self._queued_rows -= self._queue.popleft().rows

@@ -40,7 +40,7 @@ class Traffic:
             >>> split = Traffic({"champion": 3, "candidate": 1})
             >>> labels = [split.label(str(number)) for number in range(1000)]
             >>> labels.count("candidate")
-            251
+            222
         """
         digest = hashlib.sha256(key.encode()).digest()
         at = int.from_bytes(digest[: _HASH_BITS // 8], "big") / 2**_HASH_BITS

@@ -23,7 +23,7 @@ from rondo_core.exports import (
     parse_export_index,
     verified,
 )
-from rondo_core.keys import CHAMPION
+from rondo_core.keys import CHAMPION, model_pk
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import parse_model_spec
 from rondo_core.run_store import Key
@@ -96,8 +96,9 @@ class FolderAliases:
                 rule = _read(versions, TRAFFIC_FILE)
                 if rule is not None:
                     traffic[model] = parse_traffic(rule)
-            except Invalid as exc:
-                found[Key(model, "*")] = exc
+            except Invalid as exc:  # what is served of it stays
+                found = {key: one for key, one in found.items() if key.pk != model_pk(model)}
+                found[Key(model_pk(model), "*")] = exc
             else:
                 found |= {key_of(alias): alias for alias in rows}
         self._traffic = traffic

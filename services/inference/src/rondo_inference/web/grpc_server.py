@@ -74,7 +74,7 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
             ]
         )
-        server.add_generic_rpc_handlers((self._service(), self._health_service()))
+        server.add_generic_rpc_handlers(self.handlers())
         server.add_insecure_port(self.address)
         await server.start()
         self._server = server
@@ -83,6 +83,10 @@ class GrpcServer:
         """Take no more calls, and let those under way end within ``seconds``."""
         if self._server is not None:
             await self._server.stop(seconds)
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Return what answers: the protocol, and the standard health service."""
+        return self._service(), self._health_service()
 
     def _service(self) -> grpc.GenericRpcHandler:
         methods: dict[str, tuple[type[Message], Method]] = {

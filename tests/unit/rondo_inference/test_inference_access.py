@@ -1,0 +1,90 @@
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rondo_core.errors import Invalid, NotFound, SettingsInvalid
+from rondo_core.testing import ManualClock
+from rondo_inference.web.access import read_keys
+from tests.unit.rondo_inference.asked import Service, running
+from tests.unit.rondo_inference.exported import sample_folder
+
+ROW = {"instances": [[3, "Bonn"]]}
+PREDICT = "/v1/models/prices:predict"
+
+
+def entry(key: str, **more: object) -> dict[str, object]:
+    return {"sha256": hashlib.sha256(key.encode()).hexdigest(), **more}
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Service]:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps([entry("all"), entry("some", models=["prices"], rate=2, burst=3)]))
+    with running(models=sample_folder(tmp_path / "models"), api_keys_file=str(keys)) as found:
+        yield found
+
+
+def test_without_a_key_only_health_and_metrics_answer(guarded: Service) -> None:
+    closed = [
+        guarded.ask("POST", PREDICT, ROW),
+        guarded.ask("GET", "/v2/models/prices"),
+        guarded.ask("POST", PREDICT, ROW, authorization="Bearer wrong"),
+        guarded.ask("POST", PREDICT, ROW, authorization="Basic all"),
+    ]
+    open_ = [
+        guarded.ask("GET", path).status
+        for path in ("/ping", "/healthz", "/readyz", "/metrics", "/v2/health/live")
+    ]
+
+    assert {reply.status for reply in closed} == {401}
+    assert closed[0].headers["www-authenticate"] == "Bearer"
+    assert set(open_) == {200}
+
+
+@pytest.mark.parametrize("headers", [{"authorization": "Bearer all"}, {"x_api_key": "all"}])
+def test_a_key_is_sent_in_either_header(guarded: Service, headers: dict[str, str]) -> None:
+    assert guarded.ask("POST", PREDICT, ROW, **headers).status == 200
+
+
+def test_a_key_is_for_its_models(guarded: Service) -> None:
+    key = {"x_api_key": "some"}
+
+    own = guarded.ask("POST", PREDICT, ROW, **key).status
+    other = guarded.ask("POST", "/v1/models/floats:predict", ROW, **key).status
+    load = guarded.ask("POST", "/v2/repository/models/floats/load", b"{}", **key).status
+
+    assert (own, other, load) == (200, 403, 403)
+
+
+def test_a_bucket_is_emptied_and_fills_again(guarded: Service) -> None:
+    def ask() -> int:
+        return guarded.ask("POST", PREDICT, ROW, x_api_key="some").status
+
+    first = [ask() for _ in range(4)]
+    refused = guarded.ask("POST", PREDICT, ROW, x_api_key="some")
+    guarded.clock.advance(0.5)
+
+    assert first == [200, 200, 200, 429]
+    assert refused.headers["retry-after"] == "1"
+    assert [ask(), ask()] == [200, 429]
+
+
+@pytest.mark.parametrize("text", ["{", '[{"sha256": "x"}]', '[{"rate": 1}]'])
+def test_a_malformed_file_of_keys_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+
+    with pytest.raises(Invalid):
+        read_keys(tmp_path / "keys", ManualClock())
+
+
+def test_a_missing_file_of_keys_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        read_keys(tmp_path / "keys", ManualClock())
+
+
+def test_a_picture_size_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(SettingsInvalid, match="PICTURE_SIZE='odd'"), running(picture_size="odd"):
+        pass

@@ -1,0 +1,246 @@
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from rondo_inference.batcher import Batcher, BatchLimits, DeadlinePassed, QueueFull
+from rondo_inference.domain.tensors import Tensors
+from rondo_inference.stats import Stats
+
+SLOW = 1.0  # seconds that a row is said to cost, so that nothing is computed in the loop
+
+
+class Gate:
+    """Doubles its input; waits for `open` first, and remembers the batches."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.batches: list[int] = []
+        self.threads: set[str] = set()
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        self.open.wait(20)
+        self.batches.append(len(inputs[0]))
+        self.threads.add(threading.current_thread().name)
+        if (inputs[0] < 0).any():
+            raise ZeroDivisionError
+        return (inputs[0] * 2,)
+
+
+@contextmanager
+def batching(gate: Gate, *, row_seconds: float = SLOW, **limits: float) -> Iterator[Batcher]:
+    with ThreadPoolExecutor(2, thread_name_prefix="engine") as executor:
+        yield Batcher(
+            gate,
+            merges=True,
+            limits=BatchLimits(**limits),  # type: ignore[arg-type]
+            executor=executor,
+            stats=Stats(),
+            row_seconds=row_seconds,
+        )
+
+
+def rows(*values: float) -> Tensors:
+    return (np.array(values, np.float32).reshape(-1, 1),)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def flat(outputs: Sequence[Tensors]) -> list[list[float]]:
+    return [one[0].ravel().tolist() for one in outputs]
+
+
+def test_a_single_small_request_is_computed_in_the_loop_itself() -> None:
+    gate = Gate()
+    gate.open.set()
+    with batching(gate, row_seconds=1e-6) as batcher:
+        outputs = asyncio.run(batcher.run(rows(1)))
+
+    assert flat([outputs]) == [[2]]
+    assert gate.threads == {threading.current_thread().name}
+
+
+def test_requests_of_one_turn_are_merged_in_their_order() -> None:
+    gate = Gate()
+    gate.open.set()
+
+    async def ask(batcher: Batcher) -> list[Tensors]:
+        return await asyncio.gather(*(batcher.run(rows(n, n)) for n in range(4)))
+
+    with batching(gate) as batcher:
+        outputs = asyncio.run(ask(batcher))
+
+    assert flat(outputs) == [[0, 0], [2, 2], [4, 4], [6, 6]]
+    assert gate.batches == [8]
+
+
+def test_an_idle_engine_starts_at_once_and_others_gather_while_it_is_busy() -> None:
+    gate = Gate()
+
+    async def ask(batcher: Batcher) -> list[Tensors]:
+        first = asyncio.ensure_future(batcher.run(rows(1)))
+        await settle()
+        others = [asyncio.ensure_future(batcher.run(rows(n))) for n in (2, 3, 4)]
+        await settle()
+        gate.open.set()
+        return await asyncio.gather(first, *others)
+
+    with batching(gate) as batcher:
+        outputs = asyncio.run(ask(batcher))
+        assert batcher.idle
+
+    assert flat(outputs) == [[2], [4], [6], [8]]
+    assert gate.batches == [1, 3]
+
+
+def test_a_batch_is_no_larger_than_allowed_and_shapes_are_not_mixed() -> None:
+    gate = Gate()
+
+    async def ask(batcher: Batcher) -> list[Tensors]:
+        wide = (np.ones((1, 2), np.float32),)
+        one = [batcher.run(rows(1, 2)), batcher.run(rows(3)), batcher.run(wide)]
+        waiting = [asyncio.ensure_future(each) for each in one]
+        await settle()
+        gate.open.set()
+        return await asyncio.gather(*waiting)
+
+    with batching(gate, rows=2) as batcher:
+        outputs = asyncio.run(ask(batcher))
+
+    assert flat(outputs) == [[2, 4], [6], [2, 2]]
+    assert gate.batches == [2, 1, 1]
+
+
+@pytest.mark.parametrize(("engines", "batches"), [(1, [4, 4, 2]), (2, [4, 4, 2])])
+def test_a_large_request_is_cut_and_put_together_in_order(engines: int, batches: list[int]) -> None:
+    gate = Gate()
+    gate.open.set()
+    with batching(gate, rows=4, engines=engines) as batcher:
+        (outputs,) = asyncio.run(batcher.run(rows(*range(10))))
+
+    assert outputs.ravel().tolist() == [2 * n for n in range(10)]
+    assert sorted(gate.batches, reverse=True) == batches
+
+
+def test_all_engines_work_on_a_request_that_takes_long() -> None:
+    gate = Gate()
+    gate.open.set()
+    with batching(gate, rows=64, engines=2) as batcher:
+        asyncio.run(batcher.run(rows(*range(10))))
+
+    assert gate.batches == [5, 5]
+
+
+def test_a_full_queue_refuses_and_an_empty_one_takes_anything() -> None:
+    gate = Gate()
+
+    async def ask(batcher: Batcher) -> list[object]:
+        running = asyncio.ensure_future(batcher.run(rows(1)))
+        await settle()
+        waiting = asyncio.ensure_future(batcher.run(rows(1, 2, 3)))
+        await settle()
+        refused = asyncio.ensure_future(batcher.run(rows(1)))
+        await settle()
+        gate.open.set()
+        return list(await asyncio.gather(running, waiting, refused, return_exceptions=True))
+
+    with batching(gate, queue_rows=2) as batcher:
+        *_, refused = asyncio.run(ask(batcher))
+
+    assert isinstance(refused, QueueFull)
+    assert batcher.stats.reasons == {"QueueFull": 1}
+
+
+def test_who_waited_too_long_is_refused_and_the_next_is_computed() -> None:
+    gate = Gate()
+
+    async def ask(batcher: Batcher) -> list[object]:
+        running = asyncio.ensure_future(batcher.run(rows(1)))
+        await settle()
+        late = asyncio.ensure_future(batcher.run(rows(2)))
+        await asyncio.sleep(0.02)
+        gate.open.set()
+        return list(await asyncio.gather(running, late, return_exceptions=True))
+
+    with batching(gate, queue_seconds=0.01) as batcher:
+        first, late = asyncio.run(ask(batcher))
+
+    assert isinstance(late, DeadlinePassed)
+    assert gate.batches == [1]
+    assert not isinstance(first, Exception)
+
+
+def test_who_went_away_is_not_computed() -> None:
+    gate = Gate()
+
+    async def ask(batcher: Batcher) -> None:
+        running = asyncio.ensure_future(batcher.run(rows(1)))
+        await settle()
+        gone = asyncio.ensure_future(batcher.run(rows(2)))
+        await settle()
+        gone.cancel()
+        await settle()
+        gate.open.set()
+        await running
+        await settle()
+
+    with batching(gate) as batcher:
+        asyncio.run(ask(batcher))
+
+    assert gate.batches == [1]
+
+
+@pytest.mark.parametrize("row_seconds", [0.0, SLOW])
+def test_an_engine_that_fails_fails_its_batch_only(row_seconds: float) -> None:
+    gate = Gate()
+    gate.open.set()
+
+    async def ask(batcher: Batcher) -> Tensors:
+        with pytest.raises(ZeroDivisionError):
+            await batcher.run(rows(-1))
+        return await batcher.run(rows(1))
+
+    with batching(gate, row_seconds=row_seconds) as batcher:
+        outputs = asyncio.run(ask(batcher))
+
+    assert flat([outputs]) == [[2]]
+
+
+def test_what_happened_is_noted() -> None:
+    gate = Gate()
+    gate.open.set()
+    with batching(gate) as batcher:
+        asyncio.run(batcher.run(rows(1, 2)))
+
+    stats = batcher.stats
+    assert (stats.rows, stats.success.count, stats.infer.count, stats.queued.count) == (2, 1, 1, 1)
+    assert list(stats.batches) == [2]
+    assert stats.batch_rows.cumulative()[1] == ("2.0", 1.0)
+
+
+def test_a_model_that_does_not_merge_gets_each_request_alone() -> None:
+    gate = Gate()
+    gate.open.set()
+
+    async def ask(batcher: Batcher) -> list[Tensors]:
+        return await asyncio.gather(*(batcher.run(rows(n, n)) for n in range(2)))
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher = Batcher(
+            gate,
+            merges=False,
+            limits=BatchLimits(rows=1),
+            executor=executor,
+            stats=Stats(),
+            row_seconds=SLOW,
+        )
+        asyncio.run(ask(batcher))
+
+    assert gate.batches == [2, 2]

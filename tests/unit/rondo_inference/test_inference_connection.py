@@ -1,0 +1,363 @@
+"""HTTP/1.1 itself, byte by byte."""
+
+import asyncio
+import gzip
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+
+from rondo_inference.contracts.messages import Answer
+from rondo_inference.web.connection import Connection, ConnectionRules, Shared
+from tests.unit.rondo_inference.asked import Reply, Service, Wire, head, running
+from tests.unit.rondo_inference.exported import prices_export
+
+ROW = json.dumps({"instances": [[3, "Bonn"]]}).encode()
+
+
+class Echo:
+    """Answers with what it was asked."""
+
+    def __init__(self) -> None:
+        self.gate: asyncio.Event | None = None
+        self.asked: list[str] = []
+
+    async def __call__(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        self.asked.append(path)
+        if self.gate is not None:
+            await self.gate.wait()
+        if path == "/broken":
+            raise ZeroDivisionError
+        told = {"method": method, "path": path, "query": query, "x": headers.get("x", "")}
+        return Answer(json.dumps(told | {"body": body.decode()}).encode())
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Talk:
+    """One connection and its other end."""
+
+    def __init__(self, *, draining: bool = False, **rules: float) -> None:
+        self.echo, self.clock, self.wire = Echo(), Clock(), Wire()
+        self.shared = Shared(
+            self.echo,
+            ConnectionRules(**{"max_body_bytes": 100, **rules}),  # type: ignore[arg-type]
+            lambda: draining,
+            self.clock,
+        )
+        self.connection = Connection(self.shared)
+        self.connection.connection_made(self.wire)
+
+    def send(self, data: bytes) -> None:
+        if not self.wire.is_closing():
+            self.connection.data_received(data)
+
+    def later(self, seconds: float) -> bool:
+        """Let time pass; return whether the connection is closed then."""
+        self.clock.now += seconds
+        self.connection.check(self.clock.now)
+        return self.wire.is_closing()
+
+
+def post(path: str = "/a", body: bytes = b"", **headers: str) -> bytes:
+    named = {"host": "x", "content-length": str(len(body)), **headers}
+    return head("POST", path, named) + body
+
+
+def talk(conversation: Callable[[Talk], Awaitable[None]], **options: float) -> Talk:
+    async def run() -> Talk:
+        one = Talk(**options)  # type: ignore[arg-type]
+        await conversation(one)
+        return one
+
+    return asyncio.run(run())
+
+
+def replies(count: int, *sent: bytes, **options: float) -> list[Reply]:
+    found: list[Reply] = []
+
+    async def conversation(one: Talk) -> None:
+        for data in sent:
+            one.send(data)
+        found.extend(await one.wire.until(count))
+
+    talk(conversation, **options)
+    return found
+
+
+def test_a_request_is_told_as_it_came() -> None:
+    (reply,) = replies(1, post("/a%20b?c=%20d", b"body", x="y"))
+
+    assert reply.json == {
+        "method": "POST", "path": "/a b", "query": "c=%20d", "x": "y", "body": "body",
+    }  # fmt: skip
+
+
+def test_a_request_may_come_byte_by_byte() -> None:
+    sent = [bytes([byte]) for byte in post("/a", b"body")]
+
+    assert replies(1, *sent)[0].json["body"] == "body"
+
+
+def test_a_body_may_come_in_chunks() -> None:
+    start = head("POST", "/a", {"host": "x", "transfer-encoding": "chunked"})
+
+    (reply,) = replies(1, start, b"2\r\nbo\r\n", b"2\r\ndy\r\n0\r\n\r\n")
+
+    assert reply.json["body"] == "body"
+
+
+def test_a_proxys_form_of_a_target_is_understood() -> None:
+    assert replies(1, post("http://host/a/b"))[0].json["path"] == "/a/b"
+
+
+def test_a_repeated_header_is_joined() -> None:
+    data = b"GET /a HTTP/1.1\r\nHost: x\r\nX: 1\r\nX: 2\r\n\r\n"
+
+    assert replies(1, data)[0].json["x"] == "1, 2"
+
+
+def test_requests_of_one_connection_are_answered_in_their_order() -> None:
+    found = replies(3, post("/1") + post("/2"), post("/3"))
+
+    assert [reply.json["path"] for reply in found] == ["/1", "/2", "/3"]
+
+
+def test_who_sends_many_requests_at_once_is_read_no_further_for_a_while() -> None:
+    paused: list[bool] = []
+
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/x") * 9)
+        paused.append(one.wire.paused)
+        one.echo.gate.set()
+        await one.wire.until(9)
+        paused.append(one.wire.paused)
+
+    talk(conversation)
+
+    assert paused == [True, False]
+
+
+def test_the_answer_to_head_has_no_body() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(head("HEAD", "/a", {"host": "x"}))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert b"content-length: " in one.wire.written
+        assert one.wire.written.endswith(b"\r\n\r\n")
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_who_wants_the_connection_closed_gets_that(version: bytes) -> None:
+    data = b"GET /a " + version + b"\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    (reply,) = replies(1, data)
+
+    assert reply.headers["connection"] == "close"
+
+
+def test_what_is_not_http_is_refused() -> None:
+    (reply,) = replies(1, b"\x16\x03\x01 hello\r\n\r\n")
+
+    assert (reply.status, reply.json) == (400, {"error": "this is not HTTP/1.1"})
+
+
+def test_two_lengths_of_one_body_are_refused() -> None:
+    data = head("POST", "/a", {"content-length": "4", "transfer-encoding": "chunked"})
+
+    assert replies(1, data, b"0\r\n\r\n")[0].status == 400
+
+
+def test_too_long_headers_are_refused() -> None:
+    (reply,) = replies(1, post(x="y" * 200), max_header_bytes=100)
+
+    assert reply.status == 431
+
+
+def test_who_asks_before_sending_is_told_to_go_on() -> None:
+    start = head("POST", "/a", {"content-length": "4", "expect": "100-continue"})
+
+    async def conversation(one: Talk) -> None:
+        one.send(start)
+        assert one.wire.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+        one.send(b"body")
+        assert (await one.wire.until(1))[0].json["body"] == "body"
+
+    talk(conversation)
+
+
+def test_an_upgrade_is_not_made_and_the_request_is_answered() -> None:
+    data = post("/a", connection="Upgrade, HTTP2-Settings", upgrade="h2c")
+
+    assert replies(1, data)[0].status == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "rule"),
+    [
+        (b"", None),
+        (b"POST /a HT", "header_seconds"),
+        (post(body=b"xx")[:-1], "body_seconds"),
+    ],
+)
+def test_who_is_too_slow_is_cut_off(sent: bytes, rule: str | None) -> None:
+    async def conversation(one: Talk) -> None:
+        seconds = {"header_seconds": 10.0, "body_seconds": 60.0, None: 75.0}[rule]
+        if sent:
+            one.send(sent)
+        closing = [one.later(seconds - 1), one.later(2)]
+        assert closing == [False, True]
+        assert one.wire.written.startswith(b"HTTP/1.1 408 ") == (rule is not None)
+
+    talk(conversation)
+
+
+def test_who_waits_for_an_answer_is_not_cut_off() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post())
+        await asyncio.sleep(0)
+        idle = [one.connection.is_idle]
+        closed = [one.later(1_000)]
+        one.echo.gate.set()
+        await one.wire.until(1)
+        await asyncio.sleep(0)
+        idle.append(one.connection.is_idle)
+        closed.append(one.later(76))
+        assert (idle, closed) == ([False, True], [False, True])
+
+    talk(conversation)
+
+
+def test_too_many_connections_are_refused() -> None:
+    async def conversation(one: Talk) -> None:
+        second, wire = Connection(one.shared), Wire()
+        second.connection_made(wire)
+        assert wire.written.startswith(b"HTTP/1.1 503 ")
+        assert wire.is_closing()
+        one.connection.connection_lost(None)
+        assert not one.shared.connections
+
+    talk(conversation, max_connections=1)
+
+
+def test_what_breaks_behind_it_closes_the_connection() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post("/broken"))
+        await one.wire.until(1)
+        assert one.wire.is_closing()
+
+    talk(conversation)
+
+
+def test_who_does_not_read_is_not_read() -> None:
+    async def conversation(one: Talk) -> None:
+        paused = []
+        for change in (one.connection.pause_writing, one.connection.resume_writing):
+            change()
+            paused.append(one.wire.paused)
+        assert paused == [True, False]
+        one.connection.connection_lost(None)
+        one.connection.pause_writing()
+        one.connection.resume_writing()
+        one.connection.close()
+
+    talk(conversation)
+
+
+def test_who_goes_away_cancels_the_request() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/a") + post("/b"))
+        await asyncio.sleep(0)
+        one.connection.connection_lost(None)
+        one.echo.gate.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert one.echo.asked == ["/a"]
+        assert one.wire.written == b""
+
+    talk(conversation)
+
+
+# --- the application's own bounds -----------------------------------------------------------------
+
+
+def ask(service: Service, body: bytes = ROW, **headers: str) -> Reply:
+    return service.ask("POST", "/v1/models/prices:predict", body, **headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (gzip.compress(ROW), "gzip", 200),
+        (ROW, "identity", 200),
+        (gzip.compress(b" " * 10_001), "gzip", 413),
+        (ROW, "gzip", 400),
+        (gzip.compress(ROW)[:-1], "gzip", 400),
+        (gzip.compress(ROW) + b"x", "gzip", 400),
+        (ROW, "br", 415),
+    ],
+)
+def test_compressed_bodies_are_read_within_bounds(body: bytes, encoding: str, status: int) -> None:
+    with running() as service:
+        service.serve(prices_export())
+
+        assert ask(service, body, content_encoding=encoding).status == status
+
+
+def test_a_large_answer_is_compressed_for_who_accepts_it() -> None:
+    body = json.dumps({"instances": [[3, "Bonn"]] * 20_000}).encode()
+    with running(max_body_bytes=1_000_000) as service:
+        service.serve(prices_export())
+        plain, packed, other = (
+            ask(service, body, accept_encoding=one) for one in ("identity", "gzip, br", "br")
+        )
+
+    assert "content-encoding" not in plain.headers
+    assert gzip.decompress(packed.body) == plain.body == other.body
+
+
+def test_more_requests_than_allowed_are_refused_at_once() -> None:
+    with running(max_requests=0) as service:
+        service.serve(prices_export())
+        reply = ask(service)
+
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+
+
+def test_each_request_is_a_line_without_its_payload(caplog: pytest.LogCaptureFixture) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with running(access_log=True) as service, caplog.at_level(logging.INFO):
+        service.serve(prices_export())
+        ask(service, x_request_id="7", traceparent=f"00-{trace}-b7ad6b7169203331-01")
+
+    (line,) = [vars(record) for record in caplog.records if record.message == "request"]
+    assert (line["route"], line["status"], line["version"]) == ("tfs-predict", 200, "1")
+    assert (line["request_id"], line["trace_id"]) == ("7", trace)
+    assert "Bonn" not in str(line)
+
+
+def test_the_documents_tell_of_every_model(samples: Service) -> None:
+    document = samples.ask("GET", "/openapi.json").json
+    page = samples.ask("GET", "/docs")
+    schemas = document["components"]["schemas"]
+
+    assert "/v1/models/prices:predict" in document["paths"]
+    assert schemas["prices.Instance"]["anyOf"][0]["properties"]["town"] == {"enum": ["Aa", "Bonn"]}
+    assert schemas["shapes.Prediction"]["maxItems"] == 2
+    assert schemas["identity.Instance"]["properties"]["IN_BOOL"]["items"] == {"type": "boolean"}
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert b"prices:predict" in page.body
