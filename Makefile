@@ -145,6 +145,10 @@ bench-round: install ## Measure rounds
 bench-aggregation: install ## Measure the kernels beside read(), NumPy and the peers (ARGUMENTS="--parameters 25000000 --no-peers")
 	$(BIN)/python -m bench.aggregation $(ARGUMENTS)
 
+.PHONY: bench-inference
+bench-inference: sample-models ## Measure inference against other servers, in one run
+	$(BIN)/python -m bench.inference
+
 .PHONY: screenshots
 screenshots: install ## Take the pictures of docs/images (after `make demo`; needs chromium)
 	$(BIN)/python docs/make_screenshots.py

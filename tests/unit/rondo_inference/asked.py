@@ -145,6 +145,7 @@ class Service:
             aliases=self.aliases,
             catalogue=self.catalogue,
             bring=self.parts.memory.bring,
+            retire=self.parts.memory.retire,
             clock=self.clock,
             metrics=self.metrics,
         )

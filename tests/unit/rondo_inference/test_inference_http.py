@@ -378,10 +378,10 @@ def test_metrics_count_requests_rows_and_time(service: Service) -> None:
 
     assert 'rondo_inference_rows_total{model="prices",version="7"} 3.0' in lines
     assert 'rondo_inference_request_seconds_count{model="prices",version="7"} 1.0' in lines
-    assert 'rondo_http_requests_total{kind="tfs-predict",outcome="200"} 1.0' in lines
-    assert 'rondo_http_requests_total{kind="tfs-predict",outcome="400"} 1.0' in lines
-    assert 'rondo_http_requests_total{kind="unknown",outcome="404"} 1.0' in lines
-    assert 'rondo_http_seconds_count{kind="tfs-predict",outcome="ok"} 2.0' in lines
+    name = "rondo_inference_http_seconds_count"
+    assert f'{name}{{route="tfs-predict",status="200"}} 1.0' in lines
+    assert f'{name}{{route="tfs-predict",status="400"}} 1.0' in lines
+    assert f'{name}{{route="unknown",status="404"}} 1.0' in lines
 
 
 class WatchingEngine:

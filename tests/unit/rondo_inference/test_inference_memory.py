@@ -178,6 +178,20 @@ def test_a_swapped_version_is_not_counted_any_more() -> None:
     assert room.memory.used_bytes == MEGABYTE
 
 
+def test_a_replaced_version_goes_unless_another_alias_wants_it(tmp_path: Path) -> None:
+    write_version(prices_export(1), tmp_path)
+    with running(models=tmp_path) as service:
+        (tmp_path / "prices" / "labels.json").write_text('{"stable": 1}')
+        service.watcher.scan()
+        for version in (2, 3):
+            write_version(prices_export(version), tmp_path)
+            service.watcher.scan()
+        loaded_now = {slot.served.version for slot in service.catalogue.slots() if slot.served}
+
+        assert loaded_now == {1, 3}
+        assert predict(service, "prices/versions/2") == (200, "2")
+
+
 def test_the_process_knows_its_size_and_gives_memory_back() -> None:
     give_back()
 

@@ -69,10 +69,12 @@ class Replica:
     loads: list[AliasRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        memory = Memory(self.catalogue, self.load, self.clock, StatsBook())
         self.watcher = Watcher(
             aliases=StoreAliases(self.rows),
             catalogue=self.catalogue,
-            bring=Memory(self.catalogue, self.load, self.clock, StatsBook()).bring,
+            bring=memory.bring,
+            retire=memory.retire,
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -304,10 +306,12 @@ def test_a_load_that_breaks_does_not_stop_the_other_models(
     replica = Replica()
     replica.promote(prices_export(1))
     replica.promote(shapes_export(1))
+    memory = Memory(replica.catalogue, BrokenLoad(replica), replica.clock, StatsBook())
     watcher = Watcher(
         aliases=StoreAliases(replica.rows),
         catalogue=replica.catalogue,
-        bring=Memory(replica.catalogue, BrokenLoad(replica), replica.clock, StatsBook()).bring,
+        bring=memory.bring,
+        retire=memory.retire,
         clock=replica.clock,
         metrics=replica.metrics,
     )

@@ -17,7 +17,7 @@ from rondo_inference.batcher import Batcher, BatchLimits
 from rondo_inference.contracts.media import FileRules
 from rondo_inference.contracts.multi_model import Describe
 from rondo_inference.contracts.table import DoorRules, every_route
-from rondo_inference.engines import Engine, open_onnx
+from rondo_inference.engines import Engine, open_onnx, prime
 from rondo_inference.handlers import Inference
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
@@ -84,6 +84,7 @@ def assembled(
         Invalid: the file of keys is malformed.
     """
     engines = settings.threads or cpus
+    prime()
     with (
         ThreadPoolExecutor(engines, thread_name_prefix="engine") as workers,
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
@@ -194,7 +195,6 @@ def _app(  # noqa: PLR0917  (it is only the wiring)
     return HttpApp(
         routes,
         inference,
-        metrics,
         readers,
         AppRules(
             max_body_bytes=settings.max_body_bytes,

@@ -215,8 +215,7 @@ class Batcher:
         self._queued_rows -= self._queue.popleft().rows
 
     def _start(self, batch: list[_Job]) -> None:
-        rows = sum(job.rows for job in batch)
-        is_small = rows * self._row_seconds <= self._limits.inline_seconds
+        is_small = batch[0].rows * self._row_seconds <= self._limits.inline_seconds
         if len(batch) == 1 and is_small and self.idle:
             try:
                 run = self._run(batch)
@@ -242,7 +241,7 @@ class Batcher:
         self._flush()
 
     def _done(self, batch: list[_Job], run: _Run) -> None:
-        rows = sum(job.rows for job in batch)
+        rows = batch[0].rows if len(batch) == 1 else sum(job.rows for job in batch)
         self._row_seconds += _SMOOTHING * (run.steps[1] / max(rows, 1) - self._row_seconds)
         self.stats.ran(rows, run.steps, int(time.time() * 1000))
         for job, outputs in zip(batch, run.outputs, strict=True):

@@ -67,6 +67,7 @@ def _follow(aliases: Aliases, parts: Parts, settings: Settings, stop: threading.
         aliases=aliases,
         catalogue=parts.catalogue,
         bring=parts.memory.bring,
+        retire=parts.memory.retire,
         clock=SystemClock(),
         metrics=parts.metrics,
     )

@@ -142,14 +142,23 @@ class StatsBook:
     Attributes:
         pages: (model, version) -> numbers.
         events: what happened to models as such: (event, model) -> how often.
+        answers: (route, status) -> seconds of the answers over HTTP.
     """
 
     pages: dict[tuple[str, int], Stats] = field(default_factory=dict)
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    answers: dict[tuple[str, int], Histogram] = field(default_factory=dict)
 
     def of(self, model: str, version: int) -> Stats:
         """Return the numbers of a version, from zero if it is new."""
         return self.pages.setdefault((model, version), Stats())
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer over HTTP."""
+        histogram = self.answers.get((route, status))
+        if histogram is None:
+            histogram = self.answers[route, status] = Histogram(SECONDS)
+        histogram.add(seconds)
 
     def note(self, event: str, model: str) -> None:
         """Count a hit, a miss, an eviction, a swap."""

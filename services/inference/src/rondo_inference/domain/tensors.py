@@ -146,15 +146,20 @@ def check_tensor(info: TensorInfo, tensor: Tensor) -> Tensor:
         raise Invalid(
             f"input {info.name!r} is {datatype_of(tensor.dtype)}, the model takes {info.datatype}"
         )
-    fits = len(tensor.shape) == len(info.shape) and all(
-        wanted in {-1, found} for wanted, found in zip(info.shape, tensor.shape, strict=True)
-    )
-    if not fits:
+    if not _fits(info.shape, tensor.shape):
         raise Invalid(
             f"input {info.name!r} has shape {list(tensor.shape)}, "
             f"the model takes {list(info.shape)}"
         )
     return tensor
+
+
+def _fits(wanted: tuple[int, ...], found: tuple[int, ...]) -> bool:
+    if wanted[1:] == found[1:] and len(wanted) == len(found) and wanted[:1] == (-1,):
+        return True  # the common case: only the number of rows is free
+    return len(wanted) == len(found) and all(
+        side in {-1, one} for side, one in zip(wanted, found, strict=True)
+    )
 
 
 def check_shape(name: str, shape: Sequence[int]) -> int:

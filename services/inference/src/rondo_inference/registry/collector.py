@@ -59,7 +59,18 @@ class StatsCollector(Collector):
             for reason, count in stats.reasons.items():
                 failures.add_metric([*labels, reason], count)
         yield failures
+        yield from self._of_http()
         yield from self._of_models()
+
+    def _of_http(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(
+            "rondo_inference_http_seconds",
+            "answers over HTTP, by route and status",
+            labels=("route", "status"),
+        )
+        for (route, status), histogram in list(self._book.answers.items()):
+            family.add_metric([route, str(status)], histogram.cumulative(), histogram.total)
+        yield family
 
     def _of_models(self) -> Iterator[Metric]:
         events = CounterMetricFamily(

@@ -86,7 +86,7 @@ class Memory:
         """Hold it no more."""
         with self._leases:
             served.usage.leases -= 1
-            if not served.usage.leases:
+            if served.usage.evicted:  # only then does anybody wait for the last lease
                 self._leases.notify_all()
 
     def bring(self, alias: AliasRow) -> ServedModel:
@@ -115,6 +115,8 @@ class Memory:
             self._held.append(served)
             self.catalogue.fill(served)
             self.book.note("load", alias.model)
+            self._forget_swapped()
+            give_back()
             return served
 
     def drop(self, served: ServedModel, *, patience_seconds: float) -> bool:
@@ -133,6 +135,14 @@ class Memory:
                 )
             give_back()
             return free
+
+    def retire(self, served: ServedModel) -> None:
+        """Let go of a version that was replaced, unless another alias still wants it."""
+        with self._loads:
+            slots = self.catalogue.slots()
+            if not any(slot.served is served and not slot.lazy for slot in slots):
+                self._remove(served)
+        give_back()
 
     @property
     def used_bytes(self) -> int:

@@ -13,6 +13,7 @@ from rondo_core.telemetry import Metrics
 from rondo_inference.domain.backoff import backoff_seconds
 from rondo_inference.registry.aliases import Aliases, key_of
 from rondo_inference.registry.catalogue import Catalogue, Failure, Slot
+from rondo_inference.registry.served import ServedModel
 
 __all__ = ["Watcher", "watch"]
 
@@ -33,6 +34,7 @@ class Watcher:
         aliases: what is to be served.
         catalogue: what is served.
         bring: loads the version of an alias and lets it answer; see ``Memory.bring``.
+        retire: lets go of the version that answered before; see ``Memory.retire``.
         clock: times the retries.
         metrics: counts swaps and failures.
     """
@@ -43,12 +45,14 @@ class Watcher:
         aliases: Aliases,
         catalogue: Catalogue,
         bring: Callable[[AliasRow], object],
+        retire: Callable[[ServedModel], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._aliases = aliases
         self._catalogue = catalogue
         self._bring = bring
+        self._retire = retire
         self._clock = clock
         self._metrics = metrics
         self._retries: dict[Key, _Retry] = {}
@@ -102,6 +106,8 @@ class Watcher:
             self._failed(key, waiting, retry, exc)
         else:
             self._retries.pop(key, None)
+            if waiting.served is not None:
+                self._retire(waiting.served)
             self._note(alias, self._clock.monotonic() - start)
 
     def _failed(self, key: Key, waiting: Slot, retry: _Retry | None, exc: Exception) -> None:

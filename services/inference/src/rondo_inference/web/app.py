@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
-from rondo_core.telemetry import Metrics
 from rondo_inference.contracts.messages import (
     Answer,
     PredictRoute,
@@ -67,7 +66,6 @@ class HttpApp:
     Attributes:
         routes: of all contracts; the first that matches answers.
         inference: the core.
-        metrics: counts and times every request.
         readers: threads that read and write large bodies.
         rules: see there.
         access: keys; None: everybody may ask everything.
@@ -75,7 +73,6 @@ class HttpApp:
 
     routes: Sequence[AnyRoute]
     inference: Inference
-    metrics: Metrics
     readers: Executor
     rules: AppRules = AppRules()
     access: Access | None = None
@@ -183,7 +180,8 @@ class HttpApp:
             answer = own or refusal(exc)
         finally:
             self.inference.memory.give(served)
-        return replace(answer, headers={**answer.headers, **route.headers(served)})
+        headers = {**answer.headers, **route.headers(served)}
+        return Answer(answer.body, answer.media, answer.status, headers)
 
     async def _ask(self, route: PredictRoute, request: Request, served: ServedModel) -> Answer:
         if len(request.body) <= INLINE_BYTES:
@@ -219,8 +217,7 @@ class HttpApp:
         answer: Answer,
         seconds: float,
     ) -> None:
-        self.metrics.count("rondo_http_requests_total", kind=name, outcome=str(answer.status))
-        self.metrics.observe("rondo_http_seconds", seconds, kind=name)
+        self.inference.book.answered(name, answer.status, seconds)
         if self.rules.access_log:
             fields = {
                 "route": name,
