@@ -149,6 +149,10 @@ bench-aggregation: install ## Measure the kernels beside read(), NumPy and the p
 bench-inference: sample-models ## Measure inference against other servers, in one run
 	$(BIN)/python -m bench.inference
 
+.PHONY: fuzz-api
+fuzz-api: install ## 100,000 requests that nobody would write (about five minutes)
+	FUZZ_CASES=100000 $(BIN)/pytest tests/integration/test_inference_fuzz.py --timeout 1800
+
 .PHONY: screenshots
 screenshots: install ## Take the pictures of docs/images (after `make demo`; needs chromium)
 	$(BIN)/python docs/make_screenshots.py

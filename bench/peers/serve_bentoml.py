@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 
-@bentoml.service(workers=1)  # type: ignore[misc]
+@bentoml.service(workers=1)
 class Digits:
     """One worker."""
 

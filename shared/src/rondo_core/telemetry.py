@@ -31,7 +31,6 @@ CounterName = Literal[
     "rondo_updates_judged_total",
     "rondo_clients_enrolled_total",
     "rondo_evaluations_total",
-    "rondo_predictions_total",
     "rondo_http_requests_total",
     "rondo_swaps_total",
     "rondo_load_failures_total",
@@ -43,7 +42,6 @@ SecondsName = Literal[
     "rondo_combine_seconds",
     "rondo_evaluate_seconds",
     "rondo_export_seconds",
-    "rondo_predict_seconds",
     "rondo_http_seconds",
 ]
 GaugeName = Literal[

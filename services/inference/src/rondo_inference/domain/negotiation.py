@@ -4,10 +4,12 @@ Source: RFC 9110, section 12.5.1 (Accept).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = ["media_parameter", "media_type", "negotiated"]
 
 
+@lru_cache(maxsize=256)
 def media_type(header: str) -> str:
     """Return a Content-Type without its parameters.
 

@@ -5,7 +5,9 @@ Source: NumPy, "A simple file format for NumPy arrays" (numpy.lib.format).
 
 import ast
 import io
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -23,6 +25,19 @@ _SHORT, _LONG = 10, 12
 """Where the header begins: format 1.0 has two bytes of length, 2.0 and 3.0 four."""
 _LONGEST_HEADER = 4096
 _KINDS = "biufSU"
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What the library raises for archives that are none."""
 
 
 def decode_npy(data: bytes | memoryview) -> Tensor:
@@ -117,7 +132,7 @@ def decode_npz(data: bytes, *, max_bytes: int) -> Mapping[str, Tensor]:
             member.filename.removesuffix(".npy"): decode_npy(_member(archive, member))
             for member in members
         }
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
+    except _UNREADABLE as exc:
         raise Invalid(f"not an .npz file: {exc}") from exc
 
 
