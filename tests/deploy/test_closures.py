@@ -16,6 +16,7 @@ WHERE: dict[str, set[Closure]] = {
     "celery": {AGGREGATOR},
     "cryptography": {GATEWAY, SDK, SDK_KERAS},
     "fastapi": {GATEWAY},
+    "grpcio-health-checking": {INFERENCE},
     "httpx": {SDK, SDK_KERAS},
     "keras": {EVALUATOR, SDK_KERAS},
     "msgspec": set(CLOSURES),
@@ -29,7 +30,7 @@ WHERE: dict[str, set[Closure]] = {
     "tensorflow-cpu": {EVALUATOR, SDK_KERAS},
     "tf2onnx": {EVALUATOR},
     "uv": {LOCAL},
-    "uvicorn": {GATEWAY, INFERENCE},
+    "uvicorn": {GATEWAY},
 }
 """Distribution -> every closure that holds it, and no other does."""
 

@@ -16,7 +16,6 @@ USED_UNSEEN = {
     # by Keras when it exports; by the contract suites and the tests
     "rondo-core": {"hypothesis", "localstack-client", "onnx", "pytest", "safetensors", "tf2onnx"},
     "rondo-gateway": {"httptools", "uvloop"},  # by uvicorn, which is told their names
-    "rondo-inference": {"httptools", "uvloop"},
     "rondo-local": {"uv"},  # as a program
 }
 

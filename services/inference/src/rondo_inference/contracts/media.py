@@ -162,7 +162,7 @@ def _csv(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
 
 
 def _lines(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
-    """One JSON value a line is one row; a line may also be ``{"instances": [row]}``."""
+    """One JSON value a line is one row."""
     rows = [decode_json(line) for line in body.splitlines() if line.strip()]
     if not rows:
         raise Invalid("the body is empty; send one JSON value a line")
@@ -202,7 +202,7 @@ def _as_taken(array: Tensor, served: ServedModel, at: int) -> Tensor:
         fits = array.ndim > 0 and array.shape[1:] != shape
         same = fits and array.size == len(array) * int(np.prod(shape))
         return array.reshape(-1, *shape) if same else array
-    if array.dtype == info.dtype or object in {array.dtype, info.dtype}:
+    if array.dtype == info.dtype or "O" in {array.dtype.kind, info.dtype.kind}:
         return array
     with np.errstate(over="ignore", invalid="ignore"):
         wanted = array.astype(info.dtype)

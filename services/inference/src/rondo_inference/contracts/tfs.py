@@ -133,7 +133,7 @@ def _examples(request: Request, served: ServedModel) -> Tensors:
         raise AssertionError
     if not isinstance(message, dict) or not isinstance(message.get("examples"), list):
         raise Invalid('the body must have a list "examples"')
-    if message.get("signature_name", SIGNATURE) not in {"", SIGNATURE}:
+    if message.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
         raise Invalid(f"the model has the signature {SIGNATURE!r} only")
     context, examples = message.get("context", {}), message["examples"]
     if not isinstance(context, dict) or not all(isinstance(one, dict) for one in examples):

@@ -12,7 +12,7 @@ from rondo_core.input_schema import NumberColumn, TableInput, first_repeated
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.row_faults import decode_every_row
-from rondo_inference.domain.tensors import BYTES, Signature, Tensor, Tensors
+from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
 __all__ = ["decode_csv", "decode_plain_csv", "plain_csv"]
 
@@ -113,13 +113,7 @@ def decode_plain_csv(body: bytes, signature: Signature) -> Tensor:
     lines = _lines(body)
     if not lines:
         raise Invalid("the CSV is empty")
-    try:
-        if info.datatype == BYTES:
-            cells = np.array([[cell.encode() for cell in line] for line in lines], object)
-        else:
-            cells = np.array(lines).astype(np.float64).astype(info.dtype)
-    except ValueError as exc:
-        raise Invalid(f"the CSV is ragged, or a cell is not a number: {exc}") from exc
+    cells = _table(lines, info)
     if len(info.shape) == 1 and cells.shape[1:] == (1,):
         return cells.reshape(-1)
     if len(info.shape) > 2 and -1 not in info.shape[1:]:  # noqa: PLR2004
@@ -128,6 +122,18 @@ def decode_plain_csv(body: bytes, signature: Signature) -> Tensor:
         except ValueError as exc:
             raise Invalid(f"lines of {cells.shape[1]} cells are no {list(info.shape)}") from exc
     return cells
+
+
+def _table(lines: Sequence[Sequence[str]], info: TensorInfo) -> Tensor:
+    if len({len(line) for line in lines}) > 1:
+        raise Invalid("the CSV is ragged: its lines have different numbers of cells")
+    if info.datatype == BYTES:
+        return np.array([[cell.encode() for cell in line] for line in lines], object)
+    try:
+        numbers: Tensor = np.array(lines).astype(np.float64).astype(info.dtype)
+    except ValueError as exc:
+        raise Invalid(f"a cell of the CSV is not a number: {exc}") from exc
+    return numbers
 
 
 def plain_csv(signature: Signature, outputs: Tensors) -> bytes:

@@ -38,7 +38,7 @@ def decode_tensors_body(
     if not isinstance(message, dict):
         raise Invalid("the body is neither an object nor a list")
     wanted = message.get("signature_name", signature_name)
-    if wanted not in {"", signature_name}:
+    if wanted not in ("", signature_name):
         raise Invalid(f"signature {wanted!r} is not in the model, which has {signature_name!r}")
     by_column = "inputs" in message
     if by_column == ("instances" in message):
