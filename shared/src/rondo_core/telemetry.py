@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -92,11 +92,9 @@ class Metrics:
         """Set a gauge."""
         self._gauges[name].labels(kind).set(value)
 
-    @contextmanager
-    def held(self, name: GaugeName, *, kind: str = "") -> Iterator[None]:
-        """Keep a gauge of this process one higher while the block runs."""
-        with self._gauges[name].labels(kind).track_inprogress():
-            yield
+    def held(self, name: GaugeName, *, kind: str = "") -> AbstractContextManager[None]:
+        """Keep a gauge of this process one higher while a block runs; may be used again."""
+        return self._gauges[name].labels(kind).track_inprogress()
 
     @contextmanager
     def timed(self, name: SecondsName, *, kind: str = "") -> Iterator[None]:

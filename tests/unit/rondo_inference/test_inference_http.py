@@ -387,13 +387,15 @@ def test_metrics_count_requests_rows_and_time(service: Service) -> None:
 class WatchingEngine:
     """Notes how many predictions are in flight while it computes."""
 
+    signature = TABLE
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self.seen: list[float | None] = []
 
-    def run(self, inputs: Float32Array) -> Float32Array:
+    def run(self, inputs: Tensors) -> Tensors:
         self.seen.append(in_flight(self._service))
-        return inputs[:, :1]
+        return (inputs[0][:, :1],)
 
 
 def in_flight(service: Service) -> float | None:
@@ -402,7 +404,7 @@ def in_flight(service: Service) -> float | None:
 
 def test_a_prediction_is_in_flight_until_it_is_answered(service: Service) -> None:
     export, engine = prices_export(7), WatchingEngine(service)
-    service.catalogue.store(Slot(export.alias, ServedModel(export.alias, export.spec, engine)))
+    service.catalogue.store(Slot(export.alias, served_by(export, engine)))
     before = in_flight(service)
 
     reply = service.ask("POST", "/v1/models/prices:predict", ROW)

@@ -1,6 +1,7 @@
 """The command ``rondo-inference``: serve, or say whether the process that serves here is ready."""
 
 import os
+import sys
 
 from rondo_core.program import run_program
 from rondo_core.settings import read_settings
@@ -10,8 +11,11 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Serve until SIGTERM (``serve``, which may be left out), or ask for health."""
-    run_program("rondo-inference", {"serve": _serve}, port=_port, default="serve")
+    """Follow the store until SIGTERM (no word), serve a folder (``serve``), or ask for health."""
+    if sys.argv[1:2] == ["serve"]:
+        _serve()
+    else:
+        run_program("rondo-inference", {"follow": _serve}, port=_port, default="follow")
 
 
 def _serve() -> None:

@@ -196,6 +196,7 @@ def _app(  # noqa: PLR0917  (it is only the wiring)
         routes,
         inference,
         readers,
+        metrics,
         AppRules(
             max_body_bytes=settings.max_body_bytes,
             max_requests=settings.max_requests,

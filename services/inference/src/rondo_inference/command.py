@@ -30,15 +30,16 @@ def environment(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, st
         '8090'
     """
     parser = argparse.ArgumentParser(prog="rondo-inference", description="Serves models.")
-    commands = parser.add_subparsers(dest="command", metavar="serve")
+    commands = parser.add_subparsers(dest="command", metavar="follow|serve")
     serve = commands.add_parser("serve", help="serve a folder of exported versions")
     serve.add_argument("--models", help=f"the folder ({SAGEMAKER_FOLDER})")
     serve.add_argument("--host", help="address to listen on")
     serve.add_argument("--port", help=f"port of HTTP ({SAGEMAKER_PORT})")
     serve.add_argument("--grpc-port", help="port of gRPC; none without")
+    commands.add_parser("follow", help="serve what the store names; needs no word")
     options = parser.parse_args(argv)
     found = dict(environ)
-    if options.command is None:
+    if options.command != "serve":
         return found
     found.setdefault("MODELS_FOLDER", SAGEMAKER_FOLDER)
     found.setdefault("PORT", environ.get("SAGEMAKER_BIND_TO_PORT") or SAGEMAKER_PORT)

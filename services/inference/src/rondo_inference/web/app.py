@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
+from rondo_core.telemetry import Metrics
 from rondo_inference.contracts.messages import (
     Answer,
     PredictRoute,
@@ -67,6 +69,7 @@ class HttpApp:
         routes: of all contracts; the first that matches answers.
         inference: the core.
         readers: threads that read and write large bodies.
+        metrics: counts the predictions in flight, on which replicas are scaled.
         rules: see there.
         access: keys; None: everybody may ask everything.
     """
@@ -74,10 +77,16 @@ class HttpApp:
     routes: Sequence[AnyRoute]
     inference: Inference
     readers: Executor
+    metrics: Metrics
     rules: AppRules = AppRules()
     access: Access | None = None
+    _in_flight: AbstractContextManager[None] = field(init=False)
     _paths: dict[tuple[str, str], tuple[AnyRoute, dict[str, str]]] = field(default_factory=dict)
     _under_way: int = 0
+
+    def __post_init__(self) -> None:
+        """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
+        self._in_flight = self.metrics.held("rondo_predictions_in_flight")
 
     async def respond(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -174,7 +183,8 @@ class HttpApp:
             self.access.check_model(who, name)
         served = await self.inference.take(target)
         try:
-            answer = await self._ask(route, request, served)
+            with self._in_flight:
+                answer = await self._ask(route, request, served)
         except RondoError as exc:
             own = route.refusal(exc) if route.refusal is not None else None
             answer = own or refusal(exc)
