@@ -52,7 +52,10 @@ def ask(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, byte
         return response.status, response.read()
 
 
-def start(folder: Path, **environ: str) -> Alone:
+def start(
+    folder: Path, *, model: str = "floats", body: bytes = b'{"instances": [[1.5]]}', **environ: str
+) -> Alone:
+    """Start a server; return when a model answered."""
     port, grpc_port = free_port(), free_port()
     began = time.monotonic()
     process = subprocess.Popen(
@@ -67,8 +70,7 @@ def start(folder: Path, **environ: str) -> Alone:
     while status != 200:
         assert time.monotonic() < deadline
         try:
-            body = b'{"instances": [[1.5]]}'
-            status, _ = ask(port, "POST", "/v1/models/floats:predict", body)
+            status, _ = ask(port, "POST", f"/v1/models/{model}:predict", body)
         except OSError:
             time.sleep(0.01)
     seconds = time.monotonic() - began
