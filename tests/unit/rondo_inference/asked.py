@@ -156,7 +156,7 @@ class Service:
     def shared(self, rules: ConnectionRules | None = None) -> Shared:
         loop = asyncio.get_running_loop()
         draining = self.parts.server.draining.is_set
-        return Shared(self.app.respond, rules or self.rules, draining, loop.time)
+        return Shared(self.app.respond, rules or self.rules, draining, loop.time, self.app.expect)
 
     def promote(self, export: Export) -> None:
         export.store(self.store)

@@ -67,6 +67,24 @@ def test_a_single_small_request_is_computed_in_the_loop_itself() -> None:
     assert gate.threads == {threading.current_thread().name}
 
 
+def test_a_request_that_is_alone_is_computed_before_anything_else() -> None:
+    gate = Gate()
+    gate.open.set()
+
+    async def ask(batcher: Batcher) -> Tensors:
+        asking = batcher.run(rows(1, 2), alone=True)
+        with pytest.raises(StopIteration) as done:
+            asking.send(None)  # it never waits for the loop
+        outputs: Tensors = done.value.value
+        return outputs
+
+    with batching(gate, row_seconds=1e-6) as batcher:
+        outputs = asyncio.run(ask(batcher))
+
+    assert flat([outputs]) == [[2, 4]]
+    assert (batcher.stats.rows, batcher.stats.success.count) == (2, 1)
+
+
 def test_requests_of_one_turn_are_merged_in_their_order() -> None:
     gate = Gate()
     gate.open.set()

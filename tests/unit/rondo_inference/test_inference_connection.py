@@ -48,14 +48,19 @@ class Talk:
 
     def __init__(self, *, draining: bool = False, **rules: float) -> None:
         self.echo, self.clock, self.wire = Echo(), Clock(), Wire()
+        self.expected = 0
         self.shared = Shared(
             self.echo,
             ConnectionRules(**{"max_body_bytes": 100, **rules}),  # type: ignore[arg-type]
             lambda: draining,
             self.clock,
+            self.expect,
         )
         self.connection = Connection(self.shared)
         self.connection.connection_made(self.wire)
+
+    def expect(self, count: int) -> None:
+        self.expected += count
 
     def send(self, data: bytes) -> None:
         if not self.wire.is_closing():
@@ -80,6 +85,21 @@ def talk(conversation: Callable[[Talk], Awaitable[None]], **options: float) -> T
         return one
 
     return asyncio.run(run())
+
+
+def test_requests_that_wait_for_their_turn_are_expected() -> None:
+    seen: list[int] = []
+
+    async def conversation(one: Talk) -> None:
+        one.send(post())
+        seen.append(one.expected)
+        await one.wire.until(1)
+        await asyncio.sleep(0)
+        seen.append(one.expected)
+
+    talk(conversation)
+
+    assert seen == [1, 0]
 
 
 def replies(count: int, *sent: bytes, **options: float) -> list[Reply]:

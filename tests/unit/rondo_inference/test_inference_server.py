@@ -10,7 +10,14 @@ from tests.unit.rondo_inference.asked import running
 def server(clock: ManualClock) -> DrainingServer:
     with running() as service:
         return DrainingServer(
-            service.app.respond, ConnectionRules(), "127.0.0.1", 0, threading.Event(), 5, clock
+            service.app.respond,
+            service.app.expect,
+            ConnectionRules(),
+            "127.0.0.1",
+            0,
+            threading.Event(),
+            5,
+            clock,
         )
 
 

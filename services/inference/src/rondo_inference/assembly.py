@@ -130,6 +130,7 @@ def _parts(  # noqa: PLR0917  (what `assembled` was given, and its threads)
         )
     server = DrainingServer(
         app.respond,
+        app.expect,
         _connections(settings),
         settings.host,
         settings.port,

@@ -110,8 +110,13 @@ class Batcher:
         self._running = 0
         self._scheduled = False
 
-    async def run(self, inputs: Tensors) -> Tensors:
+    async def run(self, inputs: Tensors, *, alone: bool = False) -> Tensors:
         """Return the outputs for inputs that the engine takes.
+
+        Args:
+            inputs: one tensor for each input, all with the same number of rows.
+            alone: no other request was read in this turn of the loop, so there is nobody to merge
+                this one with.
 
         Raises:
             QueueFull: too many rows wait already.
@@ -120,11 +125,24 @@ class Batcher:
         """
         start = time.perf_counter()
         try:
-            outputs = await self._outputs(inputs)
+            if alone and self.idle and self._is_small(rows_of(inputs)):
+                outputs = self._at_once(inputs)
+            else:
+                outputs = await self._outputs(inputs)
         except RondoError as exc:
             self.stats.failed(time.perf_counter() - start, type(exc).__name__)
             raise
         self.stats.answered(time.perf_counter() - start)
+        return outputs
+
+    def _is_small(self, rows: int) -> bool:
+        return rows * self._row_seconds <= self._limits.inline_seconds
+
+    def _at_once(self, inputs: Tensors) -> Tensors:
+        start = time.perf_counter()
+        outputs = self._compute(inputs)
+        self.stats.waited(0.0)
+        self._note(rows_of(inputs), (0.0, time.perf_counter() - start, 0.0))
         return outputs
 
     async def _outputs(self, inputs: Tensors) -> Tensors:
@@ -215,8 +233,7 @@ class Batcher:
         self._queued_rows -= self._queue.popleft().rows
 
     def _start(self, batch: list[_Job]) -> None:
-        is_small = batch[0].rows * self._row_seconds <= self._limits.inline_seconds
-        if len(batch) == 1 and is_small and self.idle:
+        if len(batch) == 1 and self._is_small(batch[0].rows) and self.idle:
             try:
                 run = self._run(batch)
             except Exception as exc:  # noqa: BLE001  (the waiting request raises it)
@@ -242,11 +259,14 @@ class Batcher:
 
     def _done(self, batch: list[_Job], run: _Run) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum(job.rows for job in batch)
-        self._row_seconds += _SMOOTHING * (run.steps[1] / max(rows, 1) - self._row_seconds)
-        self.stats.ran(rows, run.steps, int(time.time() * 1000))
+        self._note(rows, run.steps)
         for job, outputs in zip(batch, run.outputs, strict=True):
             if not job.future.done():
                 job.future.set_result(outputs)
+
+    def _note(self, rows: int, steps: tuple[float, float, float]) -> None:
+        self._row_seconds += _SMOOTHING * (steps[1] / max(rows, 1) - self._row_seconds)
+        self.stats.ran(rows, steps, int(time.time() * 1000))
 
     def _run(self, batch: Sequence[_Job]) -> _Run:
         """Compute a batch; the only part that may run in another thread."""

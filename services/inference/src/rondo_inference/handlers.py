@@ -99,18 +99,21 @@ class Inference:
         except NotFound:  # the label is not there any more: nobody is refused for that
             return self.catalogue.resolve(name)
 
-    async def predict(self, served: ServedModel, inputs: Tensors) -> Tensors:
+    async def predict(
+        self, served: ServedModel, inputs: Tensors, *, alone: bool = False
+    ) -> Tensors:
         """Return the outputs for inputs that the version takes.
 
         Args:
             served: held for the whole call, so a swap meanwhile changes nothing.
             inputs: checked by `checked`, or decoded by what checks.
+            alone: no other request was read in this turn of the loop.
 
         Raises:
             Unavailable: the queue is full, or no engine was free in time.
             ExportInvalid: the engine refused.
         """
-        outputs = await served.batcher.run(inputs)
+        outputs = await served.batcher.run(inputs, alone=alone)
         shadow = self.catalogue.traffic(served.name).shadow
         if shadow is not None:
             self._copy(served, shadow, inputs)

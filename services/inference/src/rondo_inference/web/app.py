@@ -72,6 +72,8 @@ class HttpApp:
         metrics: counts the predictions in flight, on which replicas are scaled.
         rules: see there.
         access: keys; None: everybody may ask everything.
+        expected: requests that were read and are not answered; counted by the connections, since
+            only they know of those that wait for their turn.
     """
 
     routes: Sequence[AnyRoute]
@@ -82,11 +84,16 @@ class HttpApp:
     access: Access | None = None
     _in_flight: AbstractContextManager[None] = field(init=False)
     _paths: dict[tuple[str, str], tuple[AnyRoute, dict[str, str]]] = field(default_factory=dict)
+    expected: int = 0
     _under_way: int = 0
 
     def __post_init__(self) -> None:
         """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
         self._in_flight = self.metrics.held("rondo_predictions_in_flight")
+
+    def expect(self, count: int) -> None:
+        """Note that so many more requests were read; negative, that they are done with."""
+        self.expected += count
 
     async def respond(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -199,7 +206,7 @@ class HttpApp:
         else:
             loop = asyncio.get_running_loop()
             question = await loop.run_in_executor(self.readers, route.ask, request, served)
-        outputs = await self.inference.predict(served, question.inputs)
+        outputs = await self.inference.predict(served, question.inputs, alone=self.expected == 1)
         if _size(outputs) <= INLINE_BYTES:
             return question.answer(outputs)
         loop = asyncio.get_running_loop()

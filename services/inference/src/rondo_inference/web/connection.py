@@ -73,6 +73,7 @@ class Shared:
         rules: bounds.
         draining: whether connections are closed after their answer.
         time: the event loop's clock.
+        expect: told of every request that was read, and again when it is done with.
         connections: those that are open.
         date: the header, renewed every second.
     """
@@ -81,6 +82,7 @@ class Shared:
     rules: ConnectionRules
     draining: Callable[[], bool]
     time: Callable[[], float]
+    expect: Callable[[int], None]
     connections: "set[Connection]" = field(default_factory=set)
     date: bytes = b""
 
@@ -255,6 +257,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         if message.refusal is not None:
             self._end(message.refusal)
             return
+        self._shared.expect(1)
         self._task = asyncio.get_running_loop().create_task(self._respond(message))
         self._task.add_done_callback(self._done)
 
@@ -273,6 +276,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
+        self._shared.expect(-1)
         if self._transport is None or self._transport.is_closing():
             return
         if task.cancelled() or task.exception() is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
@@ -43,6 +43,7 @@ class DrainingServer:
 
     Attributes:
         respond: answers requests.
+        expect: told how many requests were read; see ``HttpApp.expect``.
         rules: bounds of connections.
         host: address to listen on.
         port: its port; 0 for any.
@@ -54,6 +55,7 @@ class DrainingServer:
     """
 
     respond: Respond
+    expect: Callable[[int], None]
     rules: ConnectionRules
     host: str
     port: int
@@ -87,7 +89,7 @@ class DrainingServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.signalled, number)
-        shared = Shared(self.respond, self.rules, self.draining.is_set, loop.time)
+        shared = Shared(self.respond, self.rules, self.draining.is_set, loop.time, self.expect)
         shared.date = _date()
         listener = await loop.create_server(
             lambda: Connection(shared), self.host, self.port, backlog=BACKLOG
