@@ -26,6 +26,8 @@ PORTS = {
 }
 MAX_LINES = 25
 
+SAGEMAKER = "com.amazonaws.sagemaker.capabilities."
+
 each_image = pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -60,7 +62,7 @@ def test_an_image_runs_as_a_numeric_user_and_says_what_it_is(image: Dockerfile) 
     project = tomllib.loads((image.path.parent / "pyproject.toml").read_text())["project"]
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image.last("USER") or "")
-    assert image.labels == {
+    assert {key: one for key, one in image.labels.items() if SAGEMAKER not in key} == {
         "title": f"rondo/{image.path.parent.name}",
         "version": project["version"],
         "licenses": project["license"],
@@ -72,11 +74,25 @@ def test_all_services_have_the_same_shape(name: str) -> None:
     def shape(image: Dockerfile) -> list[tuple[str, str]]:
         own = {"ENV", "EXPOSE"}
         return [
-            (word, "" if word in own else rest.replace(image.path.parent.name, "SERVICE"))
+            (word, "" if word in own else _of_any_service(image, rest))
             for word, rest in image.instructions
         ]
 
     assert shape(SERVICES[name]) == shape(SERVICES["gateway"])
+
+
+def _of_any_service(image: Dockerfile, rest: str) -> str:
+    own = re.sub(rf" {re.escape(SAGEMAKER)}\S+", "", rest)
+    return own.replace(image.path.parent.name, "SERVICE")
+
+
+def test_mce_1_the_image_of_inference_says_what_sagemaker_may_do_with_it() -> None:
+    found = SERVICES["inference"].labels
+
+    assert {key: one for key, one in found.items() if SAGEMAKER in key} == {
+        f"{SAGEMAKER}accept-bind-to-port": "true",
+        f"{SAGEMAKER}multi-models": "true",
+    }
 
 
 @each_service
