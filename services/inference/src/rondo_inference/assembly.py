@@ -1,10 +1,10 @@
 """Puts the parts of a process together; `main` gives it what comes from outside."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -83,71 +83,86 @@ def assembled(
         NotFound: there is no file of keys.
         Invalid: the file of keys is malformed.
     """
-    engines = settings.threads or cpus
     prime()
     with (
-        ThreadPoolExecutor(engines, thread_name_prefix="engine") as workers,
+        ThreadPoolExecutor(settings.threads or cpus, thread_name_prefix="engine") as workers,
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
         ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=yield_the_cpu) as loader,
     ):
-        yield _parts(settings, load, clock, (workers, readers, loader), engines, describe)
+        plan = _Plan(settings, clock, settings.threads or cpus, describe, workers, readers, loader)
+        yield _parts(plan, load)
 
 
-def _parts(  # noqa: PLR0917  (what `assembled` was given, and its threads)
-    settings: Settings,
-    load: Load,
-    clock: Clock,
-    threads: tuple[Executor, Executor, Executor],
-    engines: int,
-    describe: Describe | None,
-) -> Parts:
-    workers, readers, loader = threads
-    metrics, catalogue, book, draining = Metrics(), Catalogue(), StatsBook(), threading.Event()
-    memory = Memory(
-        catalogue,
-        partial(
-            load,
-            open_engine=partial(open_onnx, threads=settings.intra_op_threads),
-            open_batcher=_batchers(settings, workers, book, engines),
-        ),
-        clock,
-        book,
-        cap_bytes=settings.model_memory_bytes,
-        pinned=settings.pinned,
-    )
-    metrics.registry.register(StatsCollector(book, memory))
-    inference = Inference(catalogue, memory, Loading(memory.bring, catalogue, loader), book)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What every part is made of."""
 
-    def ready() -> bool:
-        return catalogue.ready and not draining.is_set()
+    settings: Settings
+    clock: Clock
+    engines: int
+    describe: Describe | None
+    workers: Executor
+    readers: Executor
+    loader: Executor
+    metrics: Metrics = field(default_factory=Metrics)
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    book: StatsBook = field(default_factory=StatsBook)
+    draining: threading.Event = field(default_factory=threading.Event)
 
-    app = _app(settings, inference, metrics, readers, ready, engines, clock, describe)
-    grpc_servers = []
-    if settings.grpc_port:
-        address = f"{settings.host}:{settings.grpc_port}"
-        grpc_servers.append(
-            GrpcServer(inference, ready, address, settings.max_body_bytes, app.access)
-        )
+    def ready(self) -> bool:
+        return self.catalogue.ready and not self.draining.is_set()
+
+
+def _parts(plan: _Plan, load: Load) -> Parts:
+    memory = _memory(plan, load)
+    plan.metrics.registry.register(StatsCollector(plan.book, memory))
+    loading = Loading(memory.bring, plan.catalogue, plan.loader)
+    inference = Inference(plan.catalogue, memory, loading, plan.book)
+    app = _app(plan, inference)
+    settings = plan.settings
     server = DrainingServer(
         app.respond,
         app.expect,
         _connections(settings),
         settings.host,
         settings.port,
-        draining,
+        plan.draining,
         settings.drain_seconds,
-        clock,
-        grpc_servers,
+        plan.clock,
+        _grpc(plan, app) if settings.grpc_port else (),
     )
-    return Parts(app, server, catalogue, memory, metrics)
+    return Parts(app, server, plan.catalogue, memory, plan.metrics)
 
 
-def _batchers(settings: Settings, workers: Executor, book: StatsBook, engines: int) -> OpenBatcher:
+def _grpc(plan: _Plan, app: HttpApp) -> tuple[GrpcServer, ...]:
+    settings = plan.settings
+    address = f"{settings.host}:{settings.grpc_port}"
+    return (GrpcServer(app.inference, plan.ready, address, settings.max_body_bytes, app.access),)
+
+
+def _memory(plan: _Plan, load: Load) -> Memory:
+    settings = plan.settings
+    return Memory(
+        plan.catalogue,
+        partial(
+            load,
+            open_engine=partial(open_onnx, threads=settings.intra_op_threads),
+            open_batcher=_batchers(plan),
+        ),
+        plan.clock,
+        plan.book,
+        cap_bytes=settings.model_memory_bytes,
+        pinned=settings.pinned,
+    )
+
+
+def _batchers(plan: _Plan) -> OpenBatcher:
+    settings = plan.settings
     limits = BatchLimits(
         rows=settings.max_batch_rows,
         queue_rows=settings.max_queue_rows,
         queue_seconds=settings.queue_seconds,
-        engines=engines,
+        engines=plan.engines,
     )
 
     def open_batcher(alias: AliasRow, engine: Engine, row_seconds: float) -> Batcher:
@@ -155,24 +170,16 @@ def _batchers(settings: Settings, workers: Executor, book: StatsBook, engines: i
             engine.run,
             merges=engine.signature.by_row,
             limits=limits,
-            executor=workers,
-            stats=book.of(alias.model, alias.model_version),
+            executor=plan.workers,
+            stats=plan.book.of(alias.model, alias.model_version),
             row_seconds=row_seconds,
         )
 
     return open_batcher
 
 
-def _app(  # noqa: PLR0917  (it is only the wiring)
-    settings: Settings,
-    inference: Inference,
-    metrics: Metrics,
-    readers: Executor,
-    ready: Callable[[], bool],
-    engines: int,
-    clock: Clock,
-    describe: Describe | None,
-) -> HttpApp:
+def _app(plan: _Plan, inference: Inference) -> HttpApp:
+    settings = plan.settings
     fit = settings.picture_size
     if fit not in {"refuse", "resize"}:
         raise SettingsInvalid([f"PICTURE_SIZE={fit!r} is neither refuse nor resize"])
@@ -181,30 +188,30 @@ def _app(  # noqa: PLR0917  (it is only the wiring)
             max_bytes=4 * settings.max_body_bytes, fit="resize" if fit == "resize" else "refuse"
         ),
         max_body_bytes=settings.max_body_bytes,
-        concurrency=engines,
-        describe=describe,
+        concurrency=plan.engines,
+        describe=plan.describe,
     )
-    many = describe is not None
+    many = plan.describe is not None
     routes = every_route(
         inference,
         rules=rules,
-        metrics=metrics.registry,
-        ready=ready,
-        healthy=(lambda: True) if many else ready,
+        metrics=plan.metrics.registry,
+        ready=plan.ready,
+        healthy=(lambda: True) if many else plan.ready,
     )
     keys = settings.api_keys_file
     return HttpApp(
         routes,
         inference,
-        readers,
-        metrics,
+        plan.readers,
+        plan.metrics,
         AppRules(
             max_body_bytes=settings.max_body_bytes,
             max_requests=settings.max_requests,
             cors=settings.cors,
             access_log=settings.access_log,
         ),
-        read_keys(Path(keys), clock) if keys else None,
+        read_keys(Path(keys), plan.clock) if keys else None,
     )
 
 
