@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from rondo_inference.batcher import Batcher, BatchLimits
+from rondo_inference.batcher import Batcher
+from rondo_inference.domain.batching import BatchLimits
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors
 from rondo_inference.engines import Engine
 from rondo_inference.registry.served import ServedModel

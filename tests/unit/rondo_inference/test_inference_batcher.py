@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from rondo_inference.batcher import Batcher, BatchLimits, DeadlinePassed, QueueFull
+from rondo_inference.batcher import Batcher
+from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFull
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.stats import Stats
 

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 
 from rondo_inference.contracts.messages import Answer
-from rondo_inference.web.connection import Connection, ConnectionRules, Shared
+from rondo_inference.web.connection import Connection
+from rondo_inference.web.shared import ConnectionRules, Shared
 from tests.unit.rondo_inference.asked import Reply, Service, Wire, head, running
 from tests.unit.rondo_inference.exported import prices_export
 

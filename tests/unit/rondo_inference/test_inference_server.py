@@ -2,8 +2,8 @@ import signal
 import threading
 
 from rondo_core.testing import ManualClock
-from rondo_inference.web.connection import ConnectionRules
 from rondo_inference.web.server import DrainingServer
+from rondo_inference.web.shared import ConnectionRules
 from tests.unit.rondo_inference.asked import running
 
 

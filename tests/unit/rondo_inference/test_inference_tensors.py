@@ -19,7 +19,8 @@ from rondo_inference.contracts.pictures import decode_pictures
 from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, plain_csv
 from rondo_inference.domain.negotiation import negotiated
 from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy
-from rondo_inference.domain.oip import Infer, WantedOutput, encode_infer
+from rondo_inference.domain.oip import Infer, WantedOutput
+from rondo_inference.domain.oip_answer import encode_infer
 from rondo_inference.domain.row_faults import MOST_FAULTS, RowFaults
 from rondo_inference.domain.tensor_bodies import decode_tensors_body, encode_tensors
 from rondo_inference.domain.tensor_json import (

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
-from rondo_inference.batcher import DeadlinePassed, QueueFull
+from rondo_inference.domain.batching import DeadlinePassed, QueueFull
 from rondo_inference.web.access import Forbidden, TooMany, Unknown
 from rondo_inference.web.refusals import status_of
 from tests.unit.rondo_inference.asked import Service, running

@@ -13,10 +13,11 @@ from rondo_core.clock import Clock
 from rondo_core.errors import SettingsInvalid
 from rondo_core.model_rows import AliasRow
 from rondo_core.telemetry import Metrics
-from rondo_inference.batcher import Batcher, BatchLimits
+from rondo_inference.batcher import Batcher
 from rondo_inference.contracts.media import FileRules
 from rondo_inference.contracts.multi_model import Describe
 from rondo_inference.contracts.table import DoorRules, every_route
+from rondo_inference.domain.batching import BatchLimits
 from rondo_inference.engines import Engine, open_onnx, prime
 from rondo_inference.handlers import Inference
 from rondo_inference.registry.catalogue import Catalogue
@@ -29,9 +30,9 @@ from rondo_inference.settings import Settings
 from rondo_inference.stats import StatsBook
 from rondo_inference.web.access import read_keys
 from rondo_inference.web.app import AppRules, HttpApp
-from rondo_inference.web.connection import ConnectionRules
 from rondo_inference.web.grpc_server import GrpcServer
 from rondo_inference.web.server import DrainingServer
+from rondo_inference.web.shared import ConnectionRules
 
 __all__ = ["Load", "Parts", "assembled"]
 

@@ -14,7 +14,8 @@ from rondo_inference.assembly import Load, Parts, assembled
 from rondo_inference.command import environment
 from rondo_inference.domain.cpus import usable_cpus
 from rondo_inference.registry.aliases import Aliases, StoreAliases
-from rondo_inference.registry.folder import FolderAliases, MountedFolders, load_folder
+from rondo_inference.registry.folder import FolderAliases, MountedFolders
+from rondo_inference.registry.folder_files import load_folder
 from rondo_inference.registry.loader import OpenBatcher, OpenEngine, load_version
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch

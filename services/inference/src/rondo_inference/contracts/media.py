@@ -14,41 +14,34 @@ from rondo_core.input_schema import ImageInput
 from rondo_inference.contracts.messages import (
     CSV,
     JSON,
-    Answer,
     NotAcceptable,
     Question,
     Request,
     UnsupportedMedia,
 )
 from rondo_inference.contracts.pictures import PICTURES, Fit, decode_pictures
-from rondo_inference.domain.answers import csv_answer, labelled_rows, tensor_answer
-from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, plain_csv
+from rondo_inference.contracts.writers import LINES, NPY, NPZ, WRITTEN, as_tensors, writer
+from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv
 from rondo_inference.domain.multipart import decode_multipart
+from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.negotiation import media_parameter, media_type, negotiated
-from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
-from rondo_inference.domain.oip import in_order
+from rondo_inference.domain.npy import decode_npy, decode_npz
 from rondo_inference.domain.predict_body import SIGNATURE, decode_predict_body
 from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensor_bodies import (
     decode_tensors_body,
-    encode_tensors,
-    tensor_rows,
     tensors_of_rows,
 )
-from rondo_inference.domain.tensor_json import bytes_of_b64, decode_json, encode_json
+from rondo_inference.domain.tensor_json import bytes_of_b64, decode_json
 from rondo_inference.domain.tensors import Tensor, Tensors
 from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["FORM", "LINES", "NPY", "NPZ", "FileRules", "ask_file", "ask_json", "ask_media"]
 
-LINES = "application/jsonlines"
-NPY = "application/x-npy"
-NPZ = "application/x-npz"
 FORM = "multipart/form-data"
 _ALSO_LINES = {"application/jsons", "application/x-jsonlines", "application/x-ndjson",
                "application/jsonl"}  # fmt: skip
-_WRITTEN = (JSON, CSV, LINES, NPY, NPZ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +88,8 @@ def ask_json(rules: FileRules, request: Request, served: ServedModel) -> Questio
         instances = decode_predict_body(request.body, served.spec)
         inputs, by_column = (instances.inputs,), instances.by_column
     if wanted == JSON:
-        return Question(inputs, partial(_as_tensors, served, by_column=by_column))
-    return Question(inputs, _writer(served, wanted))
+        return Question(inputs, partial(as_tensors, served, by_column=by_column))
+    return Question(inputs, writer(served, wanted))
 
 
 def _encoded_pictures(rules: FileRules, body: bytes, served: ServedModel) -> Tensor:
@@ -122,20 +115,20 @@ def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Questio
     header = request.header("content-type")
     kind = media_type(header)
     kind = LINES if kind in _ALSO_LINES else kind
-    wanted = _wanted(request, kind if kind in _WRITTEN else JSON)
+    wanted = _wanted(request, kind if kind in WRITTEN else JSON)
     if kind == FORM:
         inputs = _form(rules, request.body, media_parameter(header, "boundary"), served)
     else:
         inputs = _read(rules, kind, request.body, served)
-    return Question(inputs, _writer(served, wanted))
+    return Question(inputs, writer(served, wanted))
 
 
 def _wanted(request: Request, usual: str) -> str:
-    offered = (usual, *(media for media in _WRITTEN if media != usual))
+    offered = (usual, *(media for media in WRITTEN if media != usual))
     accept = request.header("accept")
     found = negotiated(",".join(map(_usual_lines, accept.split(","))), offered)
     if found is None:
-        shown = ", ".join(_WRITTEN)
+        shown = ", ".join(WRITTEN)
         raise NotAcceptable(f"{accept} is not written here; accept one of {shown}")
     return found
 
@@ -241,57 +234,3 @@ def _by_name(filename: str) -> str:
     known = {"csv": CSV, "json": JSON, "jsonl": LINES, "npy": NPY, "npz": NPZ,
              "png": PICTURES[0], "jpg": PICTURES[1], "jpeg": PICTURES[1]}  # fmt: skip
     return known.get(suffix, suffix or "a file without a name")
-
-
-def _as_tensors(served: ServedModel, outputs: Tensors, *, by_column: bool) -> Answer:
-    if served.spec is not None:
-        return Answer(tensor_answer(outputs[0], by_column=by_column))
-    return Answer(encode_tensors(served.signature, outputs, by_column=by_column))
-
-
-def _writer(served: ServedModel, media: str) -> Callable[[Tensors], Answer]:
-    return partial(_WRITERS[media], served)
-
-
-def _records(served: ServedModel, outputs: Tensors) -> list[object]:
-    if served.spec is None:
-        return tensor_rows(served.signature, outputs)
-    return labelled_rows(served.spec, outputs[0])
-
-
-def _write_json(served: ServedModel, outputs: Tensors) -> Answer:
-    return Answer(encode_json({"predictions": _records(served, outputs)}))
-
-
-def _write_lines(served: ServedModel, outputs: Tensors) -> Answer:
-    lines = [encode_json(record) for record in _records(served, outputs)]
-    return Answer(b"\n".join([*lines, b""]), LINES)
-
-
-def _write_csv(served: ServedModel, outputs: Tensors) -> Answer:
-    if served.spec is None:
-        text = plain_csv(served.signature, outputs)
-    else:
-        text = csv_answer(served.spec, outputs[0])
-    return Answer(text, f"{CSV}; charset=utf-8")
-
-
-def _write_npy(served: ServedModel, outputs: Tensors) -> Answer:
-    if len(outputs) != 1:
-        raise NotAcceptable(f"the model has {len(outputs)} outputs; accept {NPZ}")
-    del served
-    return Answer(encode_npy(outputs[0]), NPY)
-
-
-def _write_npz(served: ServedModel, outputs: Tensors) -> Answer:
-    names = [info.name for info in served.signature.outputs]
-    return Answer(encode_npz(dict(zip(names, outputs, strict=True))), NPZ)
-
-
-_WRITERS: dict[str, Callable[[ServedModel, Tensors], Answer]] = {
-    JSON: _write_json,
-    CSV: _write_csv,
-    LINES: _write_lines,
-    NPY: _write_npy,
-    NPZ: _write_npz,
-}

@@ -28,7 +28,7 @@ from rondo_inference.contracts.messages import (
     request_key,
     route_pattern,
 )
-from rondo_inference.contracts.oip import unload
+from rondo_inference.contracts.oip_repository import unload
 from rondo_inference.contracts.sagemaker import ask_invocation, attributes
 from rondo_inference.handlers import Inference, Target
 from rondo_inference.registry.catalogue import Catalogue, Slot

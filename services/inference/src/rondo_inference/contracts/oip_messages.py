@@ -10,11 +10,12 @@ import numpy as np
 
 from rondo_core.errors import Invalid
 from rondo_inference.contracts import oip_pb2 as pb
-from rondo_inference.domain.oip import in_order
+from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.tensors import (
     BYTES,
     DTYPES,
     Tensor,
+    TensorInfo,
     Tensors,
     check_shape,
     datatype_of,
@@ -22,8 +23,9 @@ from rondo_inference.domain.tensors import (
     encode_raw,
 )
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.stats import Duration, Stats
 
-__all__ = ["decode_request", "encode_response"]
+__all__ = ["decode_request", "describe_tensor", "encode_response", "encode_statistics"]
 
 _FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -114,3 +116,42 @@ def _places(request: pb.ModelInferRequest, served: ServedModel) -> Iterable[int]
     if not request.outputs:
         return range(len(served.signature.outputs))
     return [served.signature.output_at(one.name) for one in request.outputs]
+
+
+def describe_tensor(info: TensorInfo) -> pb.ModelMetadataResponse.TensorMetadata:
+    """Return the metadata of an input or an output."""
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=info.name, datatype=info.datatype, shape=info.shape
+    )
+
+
+def encode_statistics(name: str, version: int, stats: Stats) -> pb.ModelStatistics:
+    """Return the numbers of a version."""
+    return pb.ModelStatistics(
+        name=name,
+        version=str(version),
+        last_inference=stats.last_ms,
+        inference_count=stats.rows,
+        execution_count=stats.infer.count,
+        inference_stats=pb.InferStatistics(
+            success=_duration(stats.success),
+            fail=_duration(stats.fail),
+            queue=_duration(stats.queued),
+            compute_input=_duration(stats.compute_input),
+            compute_infer=_duration(stats.compute_infer),
+            compute_output=_duration(stats.compute_output),
+        ),
+        batch_stats=[
+            pb.InferBatchStatistics(
+                batch_size=rows,
+                compute_input=_duration(parts[0]),
+                compute_infer=_duration(parts[1]),
+                compute_output=_duration(parts[2]),
+            )
+            for rows, parts in sorted(stats.batches.items())
+        ],
+    )
+
+
+def _duration(duration: Duration) -> pb.StatisticDuration:
+    return pb.StatisticDuration(count=duration.count, ns=duration.ns)

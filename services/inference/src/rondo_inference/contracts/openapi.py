@@ -3,18 +3,13 @@
 import html
 from functools import partial
 from importlib.metadata import version as installed
-from typing import Any
 
-from rondo_core.input_schema import ImageInput, NumberColumn, TableInput
-from rondo_core.output_schema import Classes
 from rondo_inference.contracts.messages import Answer, Request, Route, json_answer, route_pattern
-from rondo_inference.domain.tensors import TensorInfo
+from rondo_inference.contracts.model_schemas import Schema, instance_schema, prediction_schema
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["openapi", "routes"]
-
-Schema = dict[str, Any]
 
 _ERROR = {
     "type": "object",
@@ -49,7 +44,6 @@ _FAULTS = {
 }
 _FILES = ("text/csv", "application/jsonlines", "application/x-npy", "application/x-npz",
           "image/png", "image/jpeg", "multipart/form-data")  # fmt: skip
-_NUMBER = {"type": "number"}
 
 
 def routes(catalogue: Catalogue) -> tuple[Route, ...]:
@@ -87,8 +81,8 @@ def openapi(models: list[ServedModel]) -> Schema:
     schemas: Schema = {"Error": _ERROR}
     for served in models:
         name = served.name
-        schemas[f"{name}.Instance"] = _instance(served)
-        schemas[f"{name}.Prediction"] = _prediction(served)
+        schemas[f"{name}.Instance"] = instance_schema(served)
+        schemas[f"{name}.Prediction"] = prediction_schema(served)
         paths[f"/v1/models/{name}:predict"] = {"post": _predict(name)}
         paths[f"/v2/models/{name}/infer"] = {"post": _infer(served)}
     if len(models) == 1:
@@ -194,62 +188,6 @@ def _infer(served: ServedModel) -> Schema:
         "properties": {"outputs": {"type": "array", "items": {"type": "object"}}},
     }
     return _post(f"Open Inference Protocol of {served.name}", body, answer)
-
-
-def _instance(served: ServedModel) -> Schema:
-    spec = served.spec
-    if spec is None:
-        infos = served.signature.inputs
-        if len(infos) == 1:
-            return _tensor(infos[0], drop=1)
-        return _object({info.name: _tensor(info, drop=1) for info in infos})
-    if isinstance(spec.input, TableInput):
-        cells = [
-            _NUMBER if isinstance(column, NumberColumn) else {"enum": list(column.values)}
-            for column in spec.input.columns
-        ]
-        named = _object(dict(zip(spec.input.names, cells, strict=True)))
-        count = len(cells)
-        ordered = {"type": "array", "prefixItems": cells, "minItems": count, "maxItems": count}
-        return {"anyOf": [named, ordered]}
-    return _nested(_picture_value(spec.input), spec.input.shape)
-
-
-def _picture_value(image: ImageInput) -> Schema:
-    return {"type": "number", "minimum": image.minimum, "maximum": image.maximum}
-
-
-def _prediction(served: ServedModel) -> Schema:
-    spec = served.spec
-    if spec is None:
-        infos = served.signature.outputs
-        if len(infos) == 1:
-            return _tensor(infos[0], drop=1)
-        return _object({info.name: _tensor(info, drop=1) for info in infos})
-    outputs = len(spec.outputs)
-    found = {"type": "array", "items": _NUMBER, "minItems": outputs, "maxItems": outputs}
-    if isinstance(spec.output, Classes):
-        found["description"] = f"probabilities of {', '.join(spec.output.labels[:20])}"
-    return found
-
-
-def _object(properties: Schema) -> Schema:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _tensor(info: TensorInfo, *, drop: int) -> Schema:
-    kinds = {"BOOL": "boolean", "BYTES": "string"}
-    integer = info.datatype.startswith(("INT", "UINT"))
-    value = {"type": kinds.get(info.datatype, "integer" if integer else "number")}
-    return _nested(value, info.shape[drop:])
-
-
-def _nested(value: Schema, shape: tuple[int, ...]) -> Schema:
-    for side in reversed(shape):
-        value = {"type": "array", "items": value}
-        if side >= 0:
-            value |= {"minItems": side, "maxItems": side}
-    return value
 
 
 def _page(catalogue: Catalogue, _: Request) -> Answer:

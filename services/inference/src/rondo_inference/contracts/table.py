@@ -9,6 +9,7 @@ from rondo_inference.contracts import (
     lambda_invoke,
     multi_model,
     oip,
+    oip_repository,
     openapi,
     operations,
     sagemaker,
@@ -62,6 +63,7 @@ def every_route(
         many = multi_model.routes(inference, rules.files, rules.describe)
     return (
         *tfs.routes(inference.catalogue, rules.files),
+        *oip_repository.routes(inference),
         *oip.routes(inference, rules.files, ready),
         *sagemaker.routes(
             rules.files,

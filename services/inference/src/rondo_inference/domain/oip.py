@@ -13,9 +13,6 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from rondo_core.errors import Invalid
-from rondo_core.input_schema import TableInput
-from rondo_core.model_inputs import decode_rows
-from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.tensor_json import decode_json, encode_json, tensor_from_json
 from rondo_inference.domain.tensor_text import decode_tensor
 from rondo_inference.domain.tensors import (
@@ -24,14 +21,11 @@ from rondo_inference.domain.tensors import (
     Signature,
     Tensor,
     TensorInfo,
-    Tensors,
     check_shape,
-    datatype_of,
     decode_raw,
-    encode_raw,
 )
 
-__all__ = ["Infer", "WantedOutput", "decode_infer", "encode_infer", "in_order", "raw_infer"]
+__all__ = ["Infer", "WantedOutput", "decode_infer", "raw_infer"]
 
 Parameter = str | int | float | bool
 _FLAT = msgspec.json.Decoder(list[float])
@@ -240,77 +234,3 @@ def _wanted(
         )
         for one in outputs
     ]
-
-
-def in_order(inputs: Mapping[str, Tensor], signature: Signature, spec: ModelSpec | None) -> Tensors:
-    """Return the inputs in the order of the signature; a table may be sent column by column.
-
-    Raises:
-        Invalid: one is missing, or there is one too many.
-        RowInvalid: a cell of a column does not fit.
-    """
-    if spec is not None and isinstance(spec.input, TableInput):
-        (info,) = signature.inputs
-        if info.name not in inputs and not inputs.keys().isdisjoint(spec.input.names):
-            return (_table(inputs, spec, spec.input),)
-    for name in inputs:
-        signature.input_at(name)
-    missing = [info.name for info in signature.inputs if info.name not in inputs]
-    if missing:
-        raise Invalid(f"input {', '.join(map(repr, missing))} is missing")
-    return tuple(inputs[info.name] for info in signature.inputs)
-
-
-def _table(inputs: Mapping[str, Tensor], spec: ModelSpec, table: TableInput) -> Tensor:
-    columns: list[list[object]] = []
-    for name in table.names:
-        if name not in inputs:
-            raise Invalid(f"input {name!r} is missing")
-        cells = inputs[name].ravel()
-        if columns and len(cells) != len(columns[0]):
-            raise Invalid(f"input {name!r} has {len(cells)} rows, others {len(columns[0])}")
-        columns.append([_cell(cell) for cell in cells.tolist()])
-    for name in inputs:
-        if name not in table.names:
-            raise Invalid(f"the model has no column {name!r}")
-    return decode_rows(spec, list(zip(*columns, strict=True)))
-
-
-def _cell(cell: object) -> object:
-    return cell.decode(errors="replace") if isinstance(cell, bytes) else cell
-
-
-def encode_infer(
-    model: str, version: int, request: Infer, signature: Signature, outputs: Tensors
-) -> tuple[bytes, int | None]:
-    """Return the body of the answer, and the length of its JSON where binary tensors follow it."""
-    described: list[dict[str, object]] = []
-    blobs: list[bytes] = []
-    for wanted in request.outputs:
-        tensor = outputs[wanted.at]
-        one: dict[str, object] = {
-            "name": signature.outputs[wanted.at].name,
-            "shape": list(tensor.shape),
-            "datatype": datatype_of(tensor.dtype),
-        }
-        if wanted.binary:
-            blobs.append(encode_raw(tensor))
-            one["parameters"] = {"binary_data_size": len(blobs[-1])}
-        else:
-            one["data"] = _json_data(tensor)
-        described.append(one)
-    message: dict[str, object] = {"model_name": model, "model_version": str(version)}
-    if request.id:
-        message["id"] = request.id
-    text = encode_json(message | {"outputs": described})
-    return (b"".join([text, *blobs]), len(text)) if blobs else (text, None)
-
-
-def _json_data(tensor: Tensor) -> list[object]:
-    flat: list[object] = tensor.ravel().tolist()
-    if tensor.dtype != object:
-        return flat
-    try:
-        return [element.decode() if isinstance(element, bytes) else element for element in flat]
-    except UnicodeDecodeError as exc:
-        raise Invalid("an output of BYTES is not UTF-8: ask for it with binary_data") from exc

@@ -4,7 +4,6 @@
 ``DIR/MODEL/VERSION/model.onnx`` is enough. Files are read again when they change.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -16,37 +15,27 @@ from msgspec import Meta, Struct
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.exports import (
-    GOLDEN_FILE,
     INDEX_FILE,
     ONNX_FILE,
-    ExportInvalid,
     parse_export_index,
-    verified,
 )
 from rondo_core.keys import CHAMPION, model_pk
 from rondo_core.model_rows import AliasRow
-from rondo_core.model_spec import parse_model_spec
 from rondo_core.run_store import Key
 from rondo_inference.domain.traffic import Traffic, parse_traffic
 from rondo_inference.registry.aliases import Found, key_of
-from rondo_inference.registry.loader import OpenBatcher, OpenEngine, VersionFiles, open_version
-from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.folder_files import SPEC_FILE, read_file
 
 __all__ = [
     "SPEC_FILE",
     "FolderAliases",
     "MountedFolders",
     "VersionNote",
-    "load_folder",
-    "read_folder",
 ]
 
-SPEC_FILE = "spec.json"
 NOTE_FILE = "version.json"
 LABELS_FILE = "labels.json"
 TRAFFIC_FILE = "traffic.json"
-LARGEST_FILE_BYTES = 2 * 1024**3
-"""ONNX itself ends here."""
 
 
 class VersionNote(Struct, frozen=True, kw_only=True):
@@ -93,7 +82,7 @@ class FolderAliases:
         for model, versions in self._models():
             try:
                 rows = list(_aliases(model, versions))
-                rule = _read(versions, TRAFFIC_FILE)
+                rule = read_file(versions, TRAFFIC_FILE)
                 if rule is not None:
                     traffic[model] = parse_traffic(rule)
             except Invalid as exc:  # what is served of it stays
@@ -160,7 +149,7 @@ class MountedFolders:
 
 def _model_name(folder: Path) -> str:
     """Return the name that a lone version gives itself, or that of its folder."""
-    data = _read(folder, INDEX_FILE)
+    data = read_file(folder, INDEX_FILE)
     return folder.name if data is None else parse_export_index(data).model
 
 
@@ -192,7 +181,7 @@ def _own_label(version: int) -> str:
 
 
 def _labels(folder: Path) -> Mapping[str, int]:
-    data = _read(folder, LABELS_FILE)
+    data = read_file(folder, LABELS_FILE)
     if data is None:
         return {}
     try:
@@ -204,12 +193,12 @@ def _labels(folder: Path) -> Mapping[str, int]:
 def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
     try:
         stat = (folder / ONNX_FILE).stat()
-        note = msgspec.json.decode(_read(folder, NOTE_FILE) or b"{}", type=VersionNote)
+        note = msgspec.json.decode(read_file(folder, NOTE_FILE) or b"{}", type=VersionNote)
     except OSError as exc:
         raise Invalid(f"{folder}: {exc.strerror}") from exc
     except msgspec.MsgspecError as exc:
         raise Invalid(f"{folder / NOTE_FILE}: {exc}") from exc
-    index = _read(folder, INDEX_FILE) or b""
+    index = read_file(folder, INDEX_FILE) or b""
     state = f"{stat.st_mtime_ns} {stat.st_size} {hashlib.sha256(index).hexdigest()}"
     return AliasRow(
         model=model,
@@ -219,49 +208,8 @@ def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
         model_version=number,
         sha256=hashlib.sha256(state.encode()).hexdigest(),
         export="",
-        spec=hashlib.sha256(_read(folder, SPEC_FILE) or b"").hexdigest(),
+        spec=hashlib.sha256(read_file(folder, SPEC_FILE) or b"").hexdigest(),
         holdout_sha256="",
         metrics=note.metrics,
         promoted_at=datetime.fromtimestamp(stat.st_mtime, UTC),
     )
-
-
-def load_folder(
-    alias: AliasRow, *, folder: Path, open_engine: OpenEngine, open_batcher: OpenBatcher
-) -> ServedModel:
-    """Load a version from its folder. Blocks; safe to repeat.
-
-    Raises:
-        NotFound: there is no model.
-        Invalid: a file is malformed, not the one that the index lists, or the model computes
-            something else than its golden outputs.
-    """
-    files = read_folder(folder)
-    return open_version(alias, files, open_engine=open_engine, open_batcher=open_batcher)
-
-
-def read_folder(folder: Path) -> VersionFiles:
-    """Read the files of a version; see `load_folder` for what is raised."""
-    onnx = _read(folder, ONNX_FILE)
-    if onnx is None:
-        raise NotFound(f"{folder / ONNX_FILE} does not exist")
-    index_data, spec = _read(folder, INDEX_FILE), _read(folder, SPEC_FILE)
-    if index_data is None or spec is None:
-        return VersionFiles(onnx)
-    index = parse_export_index(index_data)
-    golden = _read(folder, GOLDEN_FILE)
-    if golden is None:
-        raise ExportInvalid(f"{folder / GOLDEN_FILE} does not exist")
-    for name, data in ((ONNX_FILE, onnx), (GOLDEN_FILE, golden)):
-        verified(data, name=name, sha256=index.files[name].sha256)
-    verified(spec, name=SPEC_FILE, sha256=index.spec)
-    return VersionFiles(onnx, parse_model_spec(spec), index, golden)
-
-
-def _read(folder: Path, name: str) -> bytes | None:
-    file = folder / name
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if file.stat().st_size > LARGEST_FILE_BYTES:
-            raise Invalid(f"{file} is longer than {LARGEST_FILE_BYTES} bytes")
-        return file.read_bytes()
-    return None

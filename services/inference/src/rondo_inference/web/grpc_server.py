@@ -15,12 +15,15 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from rondo_core.errors import Invalid, NotFound, RondoError
-from rondo_inference.contracts import oip
+from rondo_inference.contracts import oip, oip_repository
 from rondo_inference.contracts import oip_pb2 as pb
-from rondo_inference.contracts.oip_messages import decode_request, encode_response
-from rondo_inference.domain.tensors import TensorInfo
+from rondo_inference.contracts.oip_messages import (
+    decode_request,
+    describe_tensor,
+    encode_response,
+    encode_statistics,
+)
 from rondo_inference.handlers import Inference, Target, checked
-from rondo_inference.stats import Duration, Stats
 from rondo_inference.web.access import Access
 from rondo_inference.web.refusals import failure, status_of
 
@@ -182,8 +185,8 @@ class GrpcServer:
                 name=served.name,
                 versions=[str(one) for one in self.inference.catalogue.versions(served.name)],
                 platform=oip.PLATFORM,
-                inputs=[_described(info) for info in served.signature.inputs],
-                outputs=[_described(info) for info in served.signature.outputs],
+                inputs=[describe_tensor(info) for info in served.signature.inputs],
+                outputs=[describe_tensor(info) for info in served.signature.outputs],
             )
 
     async def _infer(self, request: pb.ModelInferRequest, who: str | None) -> Message:
@@ -196,12 +199,14 @@ class GrpcServer:
 
     async def _statistics(self, request: pb.ModelStatisticsRequest, who: str | None) -> Message:
         self._check_model(who, request.name)
-        found = oip.statistics(self.inference, request.name or None, _number(request.version))
-        return pb.ModelStatisticsResponse(model_stats=[_page(*one) for one in found])
+        found = oip_repository.statistics(
+            self.inference, request.name or None, _number(request.version)
+        )
+        return pb.ModelStatisticsResponse(model_stats=[encode_statistics(*one) for one in found])
 
     async def _index(self, request: pb.RepositoryIndexRequest, who: str | None) -> Message:
         self._check_model(who, "")
-        entries = oip.repository_index(self.inference.catalogue, ready=request.ready)
+        entries = oip_repository.repository_index(self.inference.catalogue, ready=request.ready)
         kind = pb.RepositoryIndexResponse.ModelIndex
         return pb.RepositoryIndexResponse(
             models=[
@@ -212,12 +217,12 @@ class GrpcServer:
 
     async def _load(self, request: pb.RepositoryModelLoadRequest, who: str | None) -> Message:
         self._check_model(who, request.model_name)
-        await oip.load(self.inference, request.model_name)
+        await oip_repository.load(self.inference, request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def _unload(self, request: pb.RepositoryModelUnloadRequest, who: str | None) -> Message:
         self._check_model(who, request.model_name)
-        await oip.unload(self.inference, request.model_name)
+        await oip_repository.unload(self.inference, request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
     async def _check_health(
@@ -237,40 +242,3 @@ def _number(version: str) -> int | None:
     if not (version.isascii() and version.isdigit() and len(version) <= 18):  # noqa: PLR2004
         raise Invalid(f"version {version[:20]!r} is not a number")
     return int(version)
-
-
-def _described(info: TensorInfo) -> pb.ModelMetadataResponse.TensorMetadata:
-    return pb.ModelMetadataResponse.TensorMetadata(
-        name=info.name, datatype=info.datatype, shape=info.shape
-    )
-
-
-def _page(name: str, version: int, stats: Stats) -> pb.ModelStatistics:
-    return pb.ModelStatistics(
-        name=name,
-        version=str(version),
-        last_inference=stats.last_ms,
-        inference_count=stats.rows,
-        execution_count=stats.infer.count,
-        inference_stats=pb.InferStatistics(
-            success=_duration(stats.success),
-            fail=_duration(stats.fail),
-            queue=_duration(stats.queued),
-            compute_input=_duration(stats.compute_input),
-            compute_infer=_duration(stats.compute_infer),
-            compute_output=_duration(stats.compute_output),
-        ),
-        batch_stats=[
-            pb.InferBatchStatistics(
-                batch_size=rows,
-                compute_input=_duration(parts[0]),
-                compute_infer=_duration(parts[1]),
-                compute_output=_duration(parts[2]),
-            )
-            for rows, parts in sorted(stats.batches.items())
-        ],
-    )
-
-
-def _duration(duration: Duration) -> pb.StatisticDuration:
-    return pb.StatisticDuration(count=duration.count, ns=duration.ns)

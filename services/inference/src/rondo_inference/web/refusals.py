@@ -7,7 +7,6 @@ from http import HTTPStatus
 
 from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
 from rondo_core.exports import ExportInvalid
-from rondo_inference.batcher import QueueFull
 from rondo_inference.contracts.messages import (
     Answer,
     NotAcceptable,
@@ -15,6 +14,7 @@ from rondo_inference.contracts.messages import (
     UnsupportedMedia,
     json_answer,
 )
+from rondo_inference.domain.batching import QueueFull
 from rondo_inference.domain.row_faults import RowFaults
 from rondo_inference.registry.memory import NoRoom
 from rondo_inference.web.access import Forbidden, TooMany, Unknown

@@ -11,7 +11,8 @@ from typing import Protocol
 import uvloop
 
 from rondo_core.clock import Clock
-from rondo_inference.web.connection import Connection, ConnectionRules, Respond, Shared
+from rondo_inference.web.connection import Connection
+from rondo_inference.web.shared import ConnectionRules, Respond, Shared
 
 __all__ = ["DrainingServer", "Neighbour"]
 
