@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
@@ -288,13 +289,13 @@ def median_of(turns: Sequence[Measured]) -> Measured:
     return {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
 
 
-def raw_engine(model: Path) -> Measured:
+def raw_engine(model: Path, inputs: "np.ndarray[Any, np.dtype[np.float32]]") -> Measured:
     """Return what the model call alone takes, in this process."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name, times = session.get_inputs()[0].name, []
-    inputs, before = pictures(1), time.process_time()
+    before = time.process_time()
     for _ in range(2_000):
         start = time.perf_counter()
         session.run(None, {name: inputs})
@@ -327,6 +328,7 @@ def one_connection(ours: Server, turns: int, seconds: float) -> dict[str, Any]:
     """Measure one connection of ours against the floor of the same bytes plus the raw engine."""
     seen: dict[str, list[Measured]] = {}
     sizes = {"json": 240, "binary": 300}
+    model = MODELS / "digits" / "1" / "model.onnx"
     for _ in range(turns):
         for kind, size in sizes.items():
             data = ours.requests[kind]
@@ -337,7 +339,7 @@ def one_connection(ours: Server, turns: int, seconds: float) -> dict[str, Any]:
             with running(ours, data) as (port, pid, _first):
                 load(port, pid, data, 1, seconds / 4)
                 seen.setdefault(f"rondo {kind}", []).append(load(port, pid, data, 1, seconds))
-        seen.setdefault("engine", []).append(raw_engine(MODELS / "digits" / "1" / "model.onnx"))
+        seen.setdefault("engine", []).append(raw_engine(model, pictures(1)))
     found = {name: median_of(one) for name, one in seen.items()}
     for kind in sizes:
         for figure in ("p50_us", "cpu_us"):
@@ -471,6 +473,73 @@ def _model_bytes(port: int, body: bytes, count: int) -> float:
     return float(line.split()[1]) / count
 
 
+def tiny(turns: int, seconds: float) -> dict[str, Measured]:
+    """Measure a dense model of 784, 128 and 10 values, beside which everything else is large."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        target = folder / "tiny" / "1"
+        target.mkdir(parents=True)
+        (target / "model.onnx").write_bytes(_dense())
+        server = Server(
+            "rondo",
+            lambda port: [*_rondo(port)[:3], str(folder), *_rondo(port)[4:]],
+            {},
+            {"ORT_DISABLE_TELEMETRY": "1"},
+        )
+        rows = pictures(1).reshape(1, SIDE * SIDE)
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, SIDE * SIDE]}
+        head = json.dumps(
+            {"inputs": [tensor | {"parameters": {"binary_data_size": rows.nbytes}}],
+             "parameters": {"binary_data_output": True}}
+        ).encode()  # fmt: skip
+        kinds = {
+            "json": request(
+                "/v1/models/tiny:predict", json.dumps({"instances": rows.tolist()}).encode()
+            ),
+            "binary": request(
+                "/v2/models/tiny/infer",
+                head + rows.tobytes(),
+                inference_header_content_length=str(len(head)),
+            ),
+        }
+        engine = raw_engine(target / "model.onnx", rows)
+        found: dict[str, Measured] = {"engine": engine}
+        for kind, data in kinds.items():
+            seen = []
+            for _ in range(turns):
+                with running(server, data) as (port, pid, _first):
+                    load(port, pid, data, 16, seconds / 4)
+                    seen.append(load(port, pid, data, 16, seconds))
+            found[kind] = median_of(seen)
+            share = 1 - engine["cpu_us"] / found[kind]["cpu_us"]
+            found[kind]["share_that_is_not_model"] = share
+    return found
+
+
+def _dense() -> bytes:
+    random = np.random.Generator(np.random.PCG64(1))
+    sizes = {"a": (SIDE * SIDE, 128), "b": (128, CLASSES)}
+    infos = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "a"], ["hidden"]),
+            helper.make_node("Relu", ["hidden"], ["active"]),
+            helper.make_node("MatMul", ["active", "b"], ["y"]),
+        ],
+        "dense",
+        [infos("x", TensorProto.FLOAT, ["n", SIDE * SIDE])],
+        [infos("y", TensorProto.FLOAT, ["n", CLASSES])],
+        [
+            numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+            for name, shape in sizes.items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    data: bytes = model.SerializeToString()
+    return data
+
+
 def show(found: Mapping[str, Any], console: Console) -> None:
     """Print the comparison."""
     table = Table(
@@ -495,6 +564,8 @@ def show(found: Mapping[str, Any], console: Console) -> None:
             name, "", "1", rate, f"{one['p50_us']:.0f}", p99, f"{one['cpu_us']:.0f}", over
         )
     console.print(table)
+    for name, one in found["tiny"].items():
+        console.print("784-128-10", name, {key: round(value, 2) for key, value in one.items()})
     for name in ("swaps", "many models"):
         console.print(name, {key: round(one, 1) for key, one in found[name].items()})
 
@@ -523,6 +594,7 @@ def main() -> None:
             "versions": machine.versions("onnxruntime", "uvloop", "httptools", "numpy"),
             "servers": compare(chosen, options.turns, options.seconds),
             "one connection": one_connection(found["rondo"], options.turns, options.seconds),
+            "tiny": tiny(options.turns, options.seconds),
             "swaps": swaps(options.swaps),
             "many models": many_models(options.models, held=20),
         }

@@ -74,6 +74,9 @@ def start(
         except OSError:
             time.sleep(0.01)
     seconds = time.monotonic() - began
+    while ask(port, "GET", "/readyz")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     return Alone(process, f"127.0.0.1:{port}", f"127.0.0.1:{grpc_port}", seconds)
 
 

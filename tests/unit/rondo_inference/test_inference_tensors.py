@@ -265,6 +265,17 @@ def test_arrays_become_what_a_model_takes_or_are_refused(
     assert reply.status == status
 
 
+def test_inputs_with_different_numbers_of_rows_are_refused(samples: Service) -> None:
+    columns: dict[str, Any] = {f"IN_{kind}": [[1]] for kind in DTYPES}
+    columns |= {"IN_BYTES": [["1"], ["2"]], "IN_BOOL": [[True]]}
+
+    reply = samples.ask("POST", "/v1/models/identity:predict", {"inputs": columns})
+
+    assert reply.status == 400
+    assert "different numbers of rows" in reply.json["error"]
+    assert "'IN_BYTES' has 2" in reply.json["error"]
+
+
 def test_integers_of_another_width_fit_or_are_refused(tmp_path: Path) -> None:
     write_onnx(tmp_path, "small", identity_onnx("INT8"))
     with running(models=tmp_path) as service:

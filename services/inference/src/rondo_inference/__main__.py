@@ -2,9 +2,11 @@
 
 import os
 import sys
+from pathlib import Path
 
 from rondo_core.program import run_program
 from rondo_core.settings import read_settings
+from rondo_inference.command import environment, options_of
 from rondo_inference.settings import Settings
 
 __all__ = ["main"]
@@ -25,7 +27,10 @@ def _serve() -> None:
 
 
 def _port() -> int:
-    return read_settings(Settings, os.environ).port
+    """Return the port of the container's first process, which may have options of its own."""
+    file = Path("/proc/1/cmdline")
+    options = options_of(file.read_bytes()) if file.exists() else []
+    return read_settings(Settings, environment(options, os.environ)).port
 
 
 if __name__ == "__main__":

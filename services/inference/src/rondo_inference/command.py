@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from rondo_core.errors import SettingsInvalid
 
-__all__ = ["environment"]
+__all__ = ["environment", "options_of"]
 
 SAGEMAKER_FOLDER = "/opt/ml/model"
 SAGEMAKER_PORT = "8080"
@@ -62,3 +62,17 @@ def _check_range(found: Mapping[str, str]) -> None:
         return
     if not int(low) <= int(port) <= int(high):
         raise SettingsInvalid([f"GRPC_PORT={port} is outside SAGEMAKER_SAFE_PORT_RANGE={text}"])
+
+
+def options_of(command_line: bytes) -> list[str]:
+    """Return the words after the program's name of a process that serves.
+
+    Args:
+        command_line: as the kernel tells it (proc(5), ``/proc/[pid]/cmdline``).
+
+    Example:
+        >>> options_of(b"/app/bin/python\\0/app/bin/rondo-inference\\0serve\\0--port\\x0081\\0")
+        ['serve', '--port', '81']
+    """
+    words = command_line.decode(errors="replace").split("\0")
+    return words[words.index("serve") : -1] if "serve" in words else []
