@@ -65,13 +65,13 @@ def _check_range(found: Mapping[str, str]) -> None:
 
 
 def options_of(command_line: bytes) -> list[str]:
-    """Return the words after the program's name of a process that serves.
+    r"""Return the words after the program's name of a process that serves.
 
     Args:
         command_line: as the kernel tells it (proc(5), ``/proc/[pid]/cmdline``).
 
     Example:
-        >>> options_of(b"/app/bin/python\\0/app/bin/rondo-inference\\0serve\\0--port\\x0081\\0")
+        >>> options_of(b"/app/bin/python\0/app/bin/rondo-inference\0serve\0--port\x0081\0")
         ['serve', '--port', '81']
     """
     words = command_line.decode(errors="replace").split("\0")
