@@ -64,7 +64,7 @@ class Caller:
     ) -> Any:
         app, parts = self.service.app, self.service.parts
         server = GrpcServer(
-            app.inference, lambda: parts.catalogue.ready, "", 10_000, access=app.access
+            app.inference, lambda: parts.catalogue.ready, "", 10_000, 10, access=app.access
         )
         details: Any = Details(f"/{of}/{method}")
         found = [one.service(details) for one in server.handlers()]

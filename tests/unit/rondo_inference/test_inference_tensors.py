@@ -430,3 +430,12 @@ def test_pictures_are_base64_in_json_too() -> None:
     assert bare == (200, {"predictions": [[0.5, 0.5]]})
     assert named == (200, {"predictions": [[0.5, 0.5]] * 2})
     assert (mixed[0], columns[0]) == (400, 400)
+
+
+def test_the_one_wrong_row_of_many_is_found() -> None:
+    body = b"rooms,town\n" + b"1,Aa\n" * 600 + b"1,Cc\n" + b"2,Bonn\n" * 600
+
+    with pytest.raises(RowFaults) as caught:
+        decode_csv(body, PRICES)
+
+    assert [(one.row, one.column) for one in caught.value.faults] == [(600, "town")]

@@ -138,7 +138,16 @@ def _parts(plan: _Plan, load: Load) -> Parts:
 def _grpc(plan: _Plan, app: HttpApp) -> tuple[GrpcServer, ...]:
     settings = plan.settings
     address = f"{settings.host}:{settings.grpc_port}"
-    return (GrpcServer(app.inference, plan.ready, address, settings.max_body_bytes, app.access),)
+    return (
+        GrpcServer(
+            app.inference,
+            plan.ready,
+            address,
+            settings.max_body_bytes,
+            settings.max_requests,
+            app.access,
+        ),
+    )
 
 
 def _memory(plan: _Plan, load: Load) -> Memory:

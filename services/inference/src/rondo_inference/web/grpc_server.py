@@ -58,6 +58,7 @@ class GrpcServer:
         ready: whether the process takes requests.
         address: ``host:port``.
         max_message_bytes: a longer request is refused by the library.
+        max_calls: more at a time are refused by the library.
         access: keys; None: everybody may ask everything.
     """
 
@@ -65,17 +66,19 @@ class GrpcServer:
     ready: Callable[[], bool]
     address: str
     max_message_bytes: int
+    max_calls: int
     access: Access | None = None
     _server: grpc.aio.Server | None = field(default=None, init=False)
 
     async def start(self) -> None:
         """Listen."""
         server = grpc.aio.server(
+            maximum_concurrent_rpcs=self.max_calls,
             options=[
                 ("grpc.max_receive_message_length", self.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
-            ]
+            ],
         )
         server.add_generic_rpc_handlers(self.handlers())
         server.add_insecure_port(self.address)
