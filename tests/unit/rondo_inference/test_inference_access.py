@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -88,3 +89,43 @@ def test_a_missing_file_of_keys_is_not_found(tmp_path: Path) -> None:
 def test_a_picture_size_that_nobody_knows_is_refused() -> None:
     with pytest.raises(SettingsInvalid, match="PICTURE_SIZE='odd'"), running(picture_size="odd"):
         pass
+
+
+def basic(key: str) -> str:
+    return "Basic " + base64.b64encode(f"anybody:{key}".encode()).decode()
+
+
+def test_a_browser_asks_for_the_key_and_sends_it_as_a_password(guarded: Service) -> None:
+    first = guarded.ask("GET", "/")
+    wrong = [
+        guarded.ask("GET", "/", authorization=sent).status
+        for sent in (basic("wrong"), "Basic !", "Basic /w==", "Bearer wrong")
+    ]
+    pages = [
+        guarded.ask("GET", path, authorization=basic("all")).status
+        for path in ("/", "/page/models/prices", "/page/models/prices/sample.csv")
+    ]
+
+    assert first.headers["www-authenticate"] == 'Basic realm="Rondo", charset="UTF-8"'
+    assert wrong == [401] * 4
+    assert pages == [200] * 3
+
+
+def test_a_password_opens_nothing_that_another_site_could_misuse(guarded: Service) -> None:
+    unload = "/v2/repository/models/prices/unload"
+
+    closed = [
+        guarded.ask("POST", path, b"{}", authorization=basic("all")) for path in (PREDICT, unload)
+    ]
+
+    assert [reply.status for reply in closed] == [401, 401]
+    assert {reply.headers["www-authenticate"] for reply in closed} == {"Bearer"}
+
+
+def test_a_password_is_for_its_models_too(guarded: Service) -> None:
+    sent = basic("some")
+
+    own = guarded.ask("GET", "/page/models/prices", authorization=sent).status
+    other = guarded.ask("GET", "/page/models/floats", authorization=sent).status
+
+    assert (own, other) == (200, 403)

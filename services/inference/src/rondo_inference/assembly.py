@@ -20,6 +20,7 @@ from rondo_inference.contracts.table import DoorRules, every_route
 from rondo_inference.domain.batching import BatchLimits
 from rondo_inference.engines import Engine, open_onnx, prime
 from rondo_inference.handlers import Inference
+from rondo_inference.page.routes import routes as page_routes
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
 from rondo_inference.registry.loader import OpenBatcher, OpenEngine
@@ -31,6 +32,7 @@ from rondo_inference.stats import StatsBook
 from rondo_inference.web.access import read_keys
 from rondo_inference.web.app import AppRules, HttpApp
 from rondo_inference.web.grpc_server import GrpcServer
+from rondo_inference.web.refusals import refusal
 from rondo_inference.web.server import DrainingServer
 from rondo_inference.web.shared import ConnectionRules
 
@@ -209,9 +211,10 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         ready=plan.ready,
         healthy=(lambda: True) if many else plan.ready,
     )
+    pages = page_routes(inference, rules, readers=plan.readers, refuse=refusal)
     keys = settings.api_keys_file
     return HttpApp(
-        routes,
+        (*routes, *pages),
         inference,
         plan.readers,
         plan.metrics,

@@ -109,6 +109,7 @@ class Route:
         pattern: matches the whole decoded path; its groups are `Request.path`.
         answer: makes the response; must not block.
         open: whether it needs no key: health and metrics.
+        browser: whether a person asks, whose browser sends the key as a password.
     """
 
     name: str
@@ -116,23 +117,26 @@ class Route:
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
     open: bool = False
+    browser: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WaitRoute:
-    """A path whose answer takes time: loading and unloading.
+    """A path whose answer takes time: loading, unloading, the page.
 
     Attributes:
         name: what metrics call it.
         method: GET or POST.
         pattern: matches the whole decoded path; its groups are `Request.path`.
         answer: makes the response.
+        browser: see `Route`.
     """
 
     name: str
     method: str
     pattern: re.Pattern[str]
     answer: Callable[[Request], Awaitable[Answer]]
+    browser: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.input_schema import NumberColumn, TableInput, first_repeated
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.domain.row_faults import decode_every_row
+from rondo_inference.domain.row_faults import RowFault, decode_every_row
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
-__all__ = ["decode_csv", "decode_plain_csv", "plain_csv"]
+__all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "plain_csv"]
 
 
 def decode_csv(body: bytes, spec: ModelSpec) -> Float32Array:
@@ -35,19 +35,30 @@ def decode_csv(body: bytes, spec: ModelSpec) -> Float32Array:
         Invalid: the file is not CSV, or its header lacks a column.
         RowInvalid: names the row (0 is the line after the header), its column, value and rule.
     """
+    rows = csv_rows(body, spec)
+    fault = next((row for row in rows if isinstance(row, RowFault)), None)
+    if fault is not None:
+        raise RowInvalid(fault.row, fault.column, fault.rule)
+    return decode_every_row(spec, [row for row in rows if not isinstance(row, RowFault)])
+
+
+def csv_rows(body: bytes, spec: ModelSpec) -> list[list[str] | RowFault]:
+    """Return the cells of each row in the model's order, or why the line is no row; see above.
+
+    Raises:
+        Invalid: the file is not CSV, or its header lacks a column.
+    """
     lines = _lines(body)
     if not lines:
         raise Invalid("the CSV is empty; its first line must name the columns")
-    if not isinstance(spec.input, TableInput):
-        return decode_every_row(spec, lines)
-    if _is_row(lines[0], spec.input):
-        return decode_every_row(spec, lines)
+    if not isinstance(spec.input, TableInput) or _is_row(lines[0], spec.input):
+        return list(lines)
     header = tuple(name.strip() for name in lines[0])
     places = _places(header, spec.input.names)
     rows = [_row(cells, header, places, index) for index, cells in enumerate(lines[1:])]
     if not rows:
         raise Invalid("the CSV has a header but no row")
-    return decode_every_row(spec, rows)
+    return rows
 
 
 def _is_row(cells: Sequence[str], table: TableInput) -> bool:
@@ -93,9 +104,11 @@ def _places(header: tuple[str, ...], wanted: Sequence[str]) -> list[int]:
     return [header.index(name) for name in wanted]
 
 
-def _row(cells: list[str], header: tuple[str, ...], places: Sequence[int], index: int) -> list[str]:
+def _row(
+    cells: list[str], header: tuple[str, ...], places: Sequence[int], index: int
+) -> list[str] | RowFault:
     if len(cells) != len(header):
-        raise RowInvalid(index, None, f"{len(cells)} cells, but the header has {len(header)}")
+        return RowFault(index, None, f"{len(cells)} cells, but the header has {len(header)}")
     return [cells[place] for place in places]
 
 

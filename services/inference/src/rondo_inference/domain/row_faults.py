@@ -3,15 +3,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rondo_core.errors import RowInvalid
 from rondo_core.layout import Float32Array
 from rondo_core.model_inputs import Row, decode_rows
 from rondo_core.model_spec import ModelSpec
 
-__all__ = ["MOST_FAULTS", "RowFault", "RowFaults", "decode_every_row"]
+__all__ = ["MOST_FAULTS", "RowFault", "RowFaults", "decode_every_row", "decode_good_rows"]
 
 MOST_FAULTS = 100
 """So many are told; a file that has the wrong columns is wrong in every row."""
+
+MOST_SET_ASIDE = 1000
+"""So many rows may be set aside; then the file, not its rows, is what is wrong."""
 
 _BLOCK_ROWS = 256
 
@@ -70,3 +75,40 @@ def _faults_of_block(spec: ModelSpec, block: Sequence[Row], start: int) -> Itera
 
 def _fault(exc: RowInvalid, row: int) -> RowFault:
     return RowFault(row, exc.column, exc.rule)
+
+
+def decode_good_rows(
+    spec: ModelSpec, rows: Sequence[Row | RowFault]
+) -> tuple[Float32Array, list[RowFault]]:
+    """Do what ``decode_rows`` does with the rows that fit, and set the others aside.
+
+    Args:
+        spec: see ``decode_rows``.
+        rows: see there; what is a fault already stays one.
+
+    Returns:
+        The rows that fit in their order, float32, owned by the caller; the faults in their order.
+
+    Raises:
+        RowFaults: more than ``MOST_SET_ASIDE`` rows do not fit.
+    """
+    faults = [row for row in rows if isinstance(row, RowFault)]
+    good = [decode_rows(spec, [])]
+    parts = [[(at, row) for at, row in enumerate(rows) if not isinstance(row, RowFault)]]
+    while parts:
+        part = parts.pop()
+        try:
+            good.append(decode_rows(spec, [row for _, row in part]))
+        except RowInvalid as exc:
+            if len(part) == 1:
+                faults.append(_fault(exc, part[0][0]))
+            else:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+        if len(faults) > MOST_SET_ASIDE:
+            raise RowFaults(sorted(faults, key=_row_of)[:MOST_FAULTS])
+    return np.concatenate(good), sorted(faults, key=_row_of)
+
+
+def _row_of(fault: RowFault) -> int:
+    return fault.row

@@ -3,6 +3,7 @@
 Off unless a file of keys is named. The file holds digests, so that reading it gives nobody a key.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,15 @@ __all__ = ["Access", "Forbidden", "TooMany", "Unknown", "read_keys"]
 
 
 class Unknown(RondoError):
-    """The caller gives no key, or one that nobody was given."""
+    """The caller gives no key, or one that nobody was given.
+
+    Attributes:
+        challenge: how to send one, as HTTP says it.
+    """
+
+    def __init__(self, text: str, challenge: str = "Bearer") -> None:
+        super().__init__(text)
+        self.challenge = challenge
 
 
 class Forbidden(RondoError):
@@ -65,8 +74,14 @@ class Access:
     clock: Clock
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
-    def identify(self, headers: Mapping[str, str]) -> str:
+    def identify(self, headers: Mapping[str, str], *, browser: bool = False) -> str:
         """Return who asks: by ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``.
+
+        Args:
+            headers: of the request.
+            browser: whether the key may be the password of ``Authorization: Basic``, for which a
+                browser asks. Browsers send it again by themselves, also when a page of another
+                site makes them ask; so only the page, which changes nothing, takes it.
 
         Raises:
             Unknown: there is no such key.
@@ -74,10 +89,13 @@ class Access:
         """
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if browser and scheme.lower() == "basic":
+            key = _password(bearer)
         digest = hashlib.sha256(key.encode()).hexdigest()
         found = self.keys.get(digest)
         if found is None:
-            raise Unknown("send a key: Authorization: Bearer KEY, or X-API-Key: KEY")
+            text = "send a key: Authorization: Bearer KEY, or X-API-Key: KEY"
+            raise Unknown(text, 'Basic realm="Rondo", charset="UTF-8"' if browser else "Bearer")
         self._spend(digest, found)
         return digest
 
@@ -110,6 +128,13 @@ class Access:
         if bucket.tokens < 1:
             raise TooMany((1 - bucket.tokens) / key.rate)
         bucket.tokens -= 1
+
+
+def _password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def read_keys(file: Path, clock: Clock) -> Access:

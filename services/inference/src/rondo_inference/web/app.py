@@ -168,7 +168,8 @@ class HttpApp:
     async def _answer(self, route: AnyRoute, request: Request) -> Answer:
         who = None
         if self.access is not None and not (isinstance(route, Route) and route.open):
-            who = self.access.identify(request.headers)
+            browser = not isinstance(route, PredictRoute) and route.browser
+            who = self.access.identify(request.headers, browser=browser)
             self._check(self.access, who, route, request)
         if isinstance(route, Route):
             return route.answer(request)

@@ -61,8 +61,8 @@ def refusal(exc: RondoError) -> Answer:
     if isinstance(exc, RowFaults):
         body["rows"] = exc.faults
     answer = json_answer(body, status=status)
-    if status is HTTPStatus.UNAUTHORIZED:
-        return replace(answer, headers={"www-authenticate": "Bearer"})
+    if isinstance(exc, Unknown):
+        return replace(answer, headers={"www-authenticate": exc.challenge})
     if status in _LATER:
         seconds = str(max(1, round(exc.retry_seconds))) if isinstance(exc, TooMany) else None
         return replace(answer, headers={"retry-after": seconds or _RETRY_SECONDS})

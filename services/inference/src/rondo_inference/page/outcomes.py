@@ -1,0 +1,153 @@
+"""From a model's outputs to what a person sees: bars, lines of a table, a CSV file."""
+
+import base64
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from rondo_core.input_schema import ImageInput
+from rondo_core.layout import Float32Array
+from rondo_core.model_spec import ModelSpec
+from rondo_core.output_schema import Classes
+from rondo_inference.domain.answers import csv_answer
+from rondo_inference.domain.row_faults import RowFault
+from rondo_inference.page.forms import Asked
+
+__all__ = ["MOST_LINES", "Bar", "Line", "Outcome", "as_csv", "outcome"]
+
+MOST_LINES = 100
+"""So many rows are shown, and so many more of those that are refused; the file has them all."""
+
+_BARS_ALONE = 10
+_BARS_IN_A_TABLE = 3
+_LARGEST_PICTURE = 96
+_MOST_CHANNELS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The probability of a label, 0..1."""
+
+    label: str
+    share: float
+
+    @property
+    def percent(self) -> str:
+        """As a person reads it; also a length."""
+        return f"{100 * self.share:.1f}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row that was asked.
+
+    Attributes:
+        row: counted from 0.
+        name: the file that it is, or nothing.
+        picture: what the model saw, as a ``data:`` address, or nothing.
+        prediction: the label or the number; empty for a row that is refused.
+        bars: the likeliest labels, the likeliest first.
+        fault: why it is refused.
+    """
+
+    row: int
+    name: str
+    picture: str
+    prediction: str
+    bars: tuple[Bar, ...]
+    fault: RowFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a model said to all rows.
+
+    Attributes:
+        rows: how many were asked.
+        refused: how many of them do not fit.
+        what: what is predicted, for a number; empty for a label.
+        lines: those that are shown.
+    """
+
+    rows: int
+    refused: int
+    what: str
+    lines: tuple[Line, ...]
+
+
+def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
+    """Return what is shown of the answer to ``asked``: (n, outputs) for its n good rows."""
+    rows = len(asked.inputs) + len(asked.faults)
+    faults = {fault.row: fault for fault in asked.faults}
+    bars = _BARS_ALONE if rows == 1 else _BARS_IN_A_TABLE
+    far = [fault.row for fault in asked.faults if fault.row >= MOST_LINES]
+    shown = {*range(min(rows, MOST_LINES)), *far[:MOST_LINES]}
+    lines: list[Line] = []
+    good = 0
+    for row in range(max(shown) + 1):
+        fault = faults.get(row)
+        if row in shown:
+            name = asked.names[row] if asked.names else ""
+            lines.append(
+                Line(row, name, "", "", (), fault)
+                if fault is not None
+                else _good_line(spec, (row, name), asked.inputs[good], outputs[good], bars)
+            )
+        good += fault is None
+    what = "" if isinstance(spec.output, Classes) else spec.output.name
+    return Outcome(rows, len(faults), what, tuple(lines))
+
+
+def _good_line(
+    spec: ModelSpec, place: tuple[int, str], values: Float32Array, output: Float32Array, most: int
+) -> Line:
+    picture = _picture(spec.input, values) if isinstance(spec.input, ImageInput) else ""
+    if not isinstance(spec.output, Classes):
+        return Line(*place, picture, f"{output[0]:.6g}", (), None)
+    likeliest = np.argsort(-output, kind="stable")[:most].tolist()
+    labels = spec.output.labels
+    bars = tuple(Bar(labels[at], float(output[at])) for at in likeliest)
+    return Line(*place, picture, labels[int(output.argmax())], bars, None)
+
+
+def _picture(schema: ImageInput, values: Float32Array) -> str:
+    """Return what the model saw as a small PNG; nothing for channels that are no picture."""
+    if schema.channels > _MOST_CHANNELS:
+        return ""
+    share = (values - schema.minimum) / (schema.maximum - schema.minimum)
+    pixels = np.round(share * 255).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if schema.channels == 1 else pixels)
+    picture.thumbnail((_LARGEST_PICTURE, _LARGEST_PICTURE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
+    """Return one line per row: its number, what every other door's CSV has, and what is wrong."""
+    header, *good = csv.reader(io.StringIO(csv_answer(spec, outputs).decode(), newline=""))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = ["file"] if asked.names else []
+    writer.writerow(["row", *names, *header, "error"])
+    for row, cells, error in _numbered(asked.faults, good, len(header)):
+        writer.writerow([row, *(asked.names[row : row + 1]), *cells, error])
+    return text.getvalue().encode()
+
+
+def _numbered(
+    faults: Sequence[RowFault], good: list[list[str]], width: int
+) -> Iterator[tuple[int, Sequence[str], str]]:
+    refused = {fault.row: fault for fault in faults}
+    answered = iter(good)
+    for row in range(len(good) + len(refused)):
+        fault = refused.get(row)
+        if fault is None:
+            yield row, next(answered), ""
+        else:
+            where = "" if fault.column is None else f"column {fault.column!r}: "
+            yield row, [""] * width, where + fault.rule
