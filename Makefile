@@ -105,6 +105,10 @@ test-containers: install ## Build all images and run the loop in them (needs a D
 	@$(BIN)/python -m tests.containers.engine
 	$(BIN)/pytest -s tests/containers
 
+.PHONY: test-browser
+test-browser: sample-models ## The page of the inference server in Chromium (Debian: chromium)
+	$(BIN)/pytest tests/browser
+
 .PHONY: doctest
 doctest: install ## The examples in the docstrings
 	$(BIN)/pytest --doctest-modules $(SOURCES)
@@ -154,7 +158,7 @@ fuzz-api: install ## 100,000 requests that nobody would write (about five minute
 	FUZZ_CASES=100000 $(BIN)/pytest tests/integration/test_inference_fuzz.py --timeout 1800
 
 .PHONY: screenshots
-screenshots: install ## Take the pictures of docs/images (after `make demo`; needs chromium)
+screenshots: install ## Take the pictures of docs/images (after `make demo sample-models`; needs chromium)
 	$(BIN)/python docs/make_screenshots.py
 
 .PHONY: conformance

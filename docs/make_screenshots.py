@@ -1,18 +1,33 @@
-"""Take the pictures of docs/images/ with Chromium: run `make demo` first.
+"""Take the pictures of docs/images/ with Chromium: run `make demo sample-models` first.
 
-``python docs/make_screenshots.py`` needs a Chromium on PATH (Debian: ``apt-get install chromium``).
+``python docs/make_screenshots.py [demo] [page]`` takes all, or those named; it needs a Chromium on
+PATH (Debian: ``apt-get install chromium``).
 """
 
+import csv
+import io
+import math
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from sklearn.datasets import load_breast_cancer
+
+from rondo_local.readiness import free_port
+
 ROOT = Path(__file__).parents[1]
-PICTURES = {"demo.png": (ROOT / "build" / "demo" / "report.html", "900,860")}
+IMAGES = ROOT / "docs" / "images"
+REPORT = ROOT / "build" / "demo" / "report.html"
+MODELS = ROOT / "build" / "models"
+SECONDS = 60.0
 QUIET = (
-    "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -22,45 +37,134 @@ QUIET = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+THREE = tuple(
+    (0.45 + 0.2 * math.cos(math.radians(turn)), middle + 0.19 * math.sin(math.radians(turn)))
+    for middle, first, last in ((0.31, -150, 80), (0.69, -80, 150))
+    for turn in range(first, last, 10)
+)
+"""A 3 as a hand draws it, in shares of the canvas."""
 
 
-def take(chromium: str, page: Path, size: str, target: Path) -> None:
-    """Write one picture of a page.
-
-    Args:
-        chromium: path of the browser.
-        page: a file that needs no other one.
-        size: ``width,height`` of the window in pixels.
-        target: the PNG.
-    """
-    with tempfile.TemporaryDirectory() as profile:
-        argv = [
-            chromium,
-            *QUIET,
-            f"--user-data-dir={profile}",
-            f"--window-size={size}",
-            f"--screenshot={target}",
-            page.as_uri(),
-        ]
-        subprocess.run(argv, check=True, capture_output=True)  # noqa: S603  (a list of our own)
+def demo(browser: Browser) -> None:
+    """Take the picture of the demo's report."""
+    with opened(browser, {"width": 900, "height": 860}) as page:
+        page.goto(REPORT.as_uri())
+        taken(page, "demo.png")
 
 
-def main() -> int:
-    """Take all pictures; return the exit code."""
+def page(browser: Browser) -> None:
+    """Take the pictures of the inference server's page."""
+    with served() as address:
+        with opened(browser, {"width": 1100, "height": 800}) as wide:
+            wide.goto(f"{address}/page/models/digits")
+            draw(wide, THREE)
+            wide.locator(".prediction").wait_for()
+            taken(wide, "page-digits.png")
+        with opened(browser, {"width": 1100, "height": 1000}, "dark") as wide:
+            wide.goto(f"{address}/page/models/breast-cancer")
+            wide.locator("#csv").set_input_files(
+                {"name": "patients.csv", "mimeType": "text/csv", "buffer": patients()}
+            )
+            wide.locator("#answer table").wait_for()
+            taken(wide, "page-table.png")
+        with opened(browser, {"width": 360, "height": 1040}) as narrow:
+            narrow.goto(f"{address}/page/models/digits")
+            draw(narrow, THREE)
+            narrow.locator(".prediction").wait_for()
+            taken(narrow, "page-narrow.png")
+
+
+def draw(page: Page, points: tuple[tuple[float, float], ...]) -> None:
+    """Draw on the canvas with the mouse."""
+    canvas = page.locator("canvas")
+    width, height = canvas.evaluate("canvas => [canvas.clientWidth, canvas.clientHeight]")
+    for at, (x, y) in enumerate(points):
+        canvas.hover(position={"x": x * width, "y": y * height})
+        if at == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def patients() -> bytes:
+    """Return a CSV of six rows, one of which has a value that is no number."""
+    bunch = load_breast_cancer()
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(bunch.feature_names)
+    rows = [[f"{value:g}" for value in row] for row in bunch.data[17:23]]
+    rows[3][2] = "n/a"
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+@contextmanager
+def opened(browser: Browser, size: ViewportSize, scheme: str = "light") -> Iterator[Page]:
+    """Open a page without a past."""
+    context = browser.new_context(
+        viewport=size, color_scheme="dark" if scheme == "dark" else "light", device_scale_factor=1
+    )
+    yield context.new_page()
+    context.close()
+
+
+def taken(page: Page, name: str) -> None:
+    """Write what the window shows."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=IMAGES / name)
+    print((IMAGES / name).relative_to(ROOT))
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Serve build/models; yield the address."""
+    port = free_port()
+    program = Path(sys.executable).parent / "rondo-inference"
+    argv = [str(program), "serve", "--models", str(MODELS), "--port", str(port)]
+    process = subprocess.Popen(argv, env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})  # noqa: S603
+    try:
+        wait(f"http://127.0.0.1:{port}/readyz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait(address: str) -> None:
+    """Return when an address answers."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=SECONDS).close()  # noqa: S310  (our own)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+PICTURES: dict[str, tuple[Callable[[Browser], None], Path, str]] = {
+    "demo": (demo, REPORT, "make demo"),
+    "page": (page, MODELS, "make sample-models"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Take the pictures; return the exit code."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         print("there is neither chromium nor google-chrome on PATH", file=sys.stderr)
         return 1
-    for name, (page, size) in PICTURES.items():
-        if not page.exists():
-            print(f"{page.relative_to(ROOT)} is not there: run `make demo` first", file=sys.stderr)
-            return 1
-        target = ROOT / "docs" / "images" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        take(chromium, page, size, target)
-        print(target.relative_to(ROOT))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+        for take, source, target in (PICTURES[name] for name in names or PICTURES):
+            if not source.exists():
+                print(f"{source.relative_to(ROOT)} is missing: run `{target}`", file=sys.stderr)
+                return 1
+            take(browser)
+        browser.close()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

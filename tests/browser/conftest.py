@@ -1,0 +1,107 @@
+"""Debian's Chromium, and a server alone on build/models as ``rondo-inference serve`` starts it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from rondo_local.readiness import free_port
+from tests.architecture.packages import ROOT
+
+MODELS = ROOT / "build" / "models"
+NEEDED = ("breast-cancer", "digits", "identity")
+SECONDS = 60.0
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.exit("no chromium on PATH: apt-get install --no-install-recommends chromium", 1)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    missing = [name for name in NEEDED if not (MODELS / name).is_dir()]
+    if missing:
+        pytest.exit(f"build/models lacks {', '.join(missing)}: make sample-models", 1)
+    port = free_port()
+    program = str(Path(sys.executable).parent / "rondo-inference")
+    process = subprocess.Popen(
+        [program, "serve", "--models", str(MODELS), "--port", str(port)],
+        env={"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1", "LOG_LEVEL": "WARNING"},
+    )
+    deadline = time.monotonic() + SECONDS
+    while not is_ready(f"http://127.0.0.1:{port}/readyz"):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    assert process.wait(timeout=SECONDS) == 0
+
+
+def is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=SECONDS) as reply:  # noqa: S310  (ours)
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+class Visitor:
+    """Opens pages of the server; remembers what the browser complained about."""
+
+    def __init__(self, browser: Browser, server: str, stack: ExitStack) -> None:
+        self._browser = browser
+        self._server = server
+        self._stack = stack
+        self.complaints: list[str] = []
+
+    def open(self, path: str, **options: object) -> Page:
+        chosen = {"viewport": {"width": 1200, "height": 900}} | options
+        context: BrowserContext = self._browser.new_context(
+            base_url=self._server,
+            **chosen,  # type: ignore[arg-type]  # Playwright's own options
+        )
+        self._stack.callback(context.close)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._listen)
+        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        page.goto(path)
+        return page
+
+    def _listen(self, line: ConsoleMessage) -> None:
+        if line.type == "error":
+            self.complaints.append(line.text)
+
+
+@pytest.fixture
+def visitor(chromium: Browser, server: str) -> Iterator[Visitor]:
+    with ExitStack() as stack:
+        found = Visitor(chromium, server, stack)
+        yield found
+    assert found.complaints == []
