@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.handlers.intake import intake_handlers
 from rondo_aggregator.handlers.ports import Worker
 from rondo_aggregator.handlers.sweep import Sweeper
-from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_validate
+from rondo_aggregator.strategies.registry import named
+from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_products, run_validate
 from rondo_core.clock import SystemClock
 from rondo_core.consumer import consume_once
 from rondo_core.events import EvaluationRequested, VersionPromoted, decode_event
@@ -50,6 +52,9 @@ class InlineJobs:
     def make_partial(self, attempt: Attempt, *, manifest: str, width: int, index: int) -> None:
         self.tasks.append(lambda ports: run_partial(attempt, manifest, width, index, ports))
 
+    def sum_products(self, attempt: Attempt, *, manifest: str, width: int, index: int) -> None:
+        self.tasks.append(lambda ports: run_products(attempt, manifest, width, index, ports))
+
 
 class Backstage:
     """Dispatcher, aggregator and a stand-in for the evaluator, in one thread."""
@@ -75,7 +80,7 @@ class Backstage:
             publish=self.bus.publish,
             clock=clock,
             metrics=self.metrics,
-            worker=Worker("worker-1", 1000),
+            worker=Worker("worker-1", 1000, partial(named, owned=lambda _: None)),
         )
         self._sweeps: tuple[Callable[[], object], ...] = (
             Sweep(self._dispatcher),

@@ -65,7 +65,7 @@ def test_it_measures_on_its_own_part_and_learns_on_the_rest(spec: ModelSpec, sta
     trainer = KerasTrainer(spec, *side_data())
     before = trainer.evaluate(start)
 
-    new, examples = trainer.train(start, task(epochs=20))
+    new, examples, _ = trainer.train(start, task(epochs=20))
     after = trainer.evaluate(new)
 
     assert (before["examples"], examples) == (40.0, 160)

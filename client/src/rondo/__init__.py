@@ -20,7 +20,7 @@ from rondo.federation import Federation
 from rondo.history import Result, RoundResult
 from rondo.numpy_trainer import NumpyTrainer
 from rondo.operator import Operator
-from rondo.trainer import RoundTask, Trainer
+from rondo.trainer import RoundTask, Trained, Trainer
 from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "RondoError",
     "RoundResult",
     "RoundTask",
+    "Trained",
     "Trainer",
     "Unauthorized",
     "Unavailable",

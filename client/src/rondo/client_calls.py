@@ -4,7 +4,7 @@ import msgspec
 
 from rondo.gateway_link import GatewayLink
 from rondo.history import Attempt
-from rondo_core.client_wire import Declaration, Declared, Receipt, Report, Work
+from rondo_core.client_wire import Declaration, Declared, Outcome, Receipt, Report, Work
 from rondo_core.errors import Invalid
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 
@@ -53,17 +53,21 @@ class ClientCalls:
 
     def declare(self, attempt: Attempt, declaration: Declaration) -> Declared:
         """Say what will be uploaded; the answer has a fresh link each time."""
-        return self._link.send("PUT", _path(attempt), declaration, Declared)
+        return self._link.send("PUT", _path(attempt, "update"), declaration, Declared)
 
     def report(self, attempt: Attempt, sha256: str) -> Receipt:
         """Say that the upload is done."""
-        path = f"{_path(attempt)}/report"
+        path = _path(attempt, "update/report")
         return self._link.send("POST", path, Report(sha256=sha256), Receipt)
 
     def receipt(self, attempt: Attempt) -> Receipt:
         """Return how the update stands, at once when it is judged, else after `WAIT_SECONDS`."""
-        return self._link.get(_path(attempt), Receipt, wait_seconds=WAIT_SECONDS)
+        return self._link.get(_path(attempt, "update"), Receipt, wait_seconds=WAIT_SECONDS)
+
+    def outcome(self, attempt: Attempt) -> Outcome:
+        """Return what became of an attempt and of the update in it, at once."""
+        return self._link.get(_path(attempt, "outcome"), Outcome)
 
 
-def _path(attempt: Attempt) -> str:
-    return f"/v1/runs/{attempt.run_id}/rounds/{attempt.round}/attempts/{attempt.attempt}/update"
+def _path(attempt: Attempt, what: str) -> str:
+    return f"/v1/runs/{attempt.run_id}/rounds/{attempt.round}/attempts/{attempt.attempt}/{what}"

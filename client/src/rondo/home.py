@@ -101,6 +101,11 @@ class Home:
         """Updates that nobody has judged yet: one folder each."""
         return self.path / "updates"
 
+    @property
+    def controls(self) -> Path:
+        """SCAFFOLD's control variates, in the run that the client is in."""
+        return self.path / "controls"
+
     def load_identity(self) -> Identity | None:
         """Return who the client is, or None before it has enrolled.
 

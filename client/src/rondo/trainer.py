@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from rondo_core.errors import Invalid
 from rondo_core.events import Scalar
 from rondo_core.model_spec import ModelSpec
 
-__all__ = ["EXAMPLES", "RoundTask", "Trainer", "TrainerFactory", "Weights", "split"]
+__all__ = ["EXAMPLES", "RoundTask", "Trained", "Trainer", "TrainerFactory", "Weights", "split"]
 
 Weights = Mapping[str, NDArray[np.float32]]
 """Tensor name (``layer/variable``) -> float32 array, in the model's order."""
@@ -32,6 +32,9 @@ class RoundTask:
             restart.
         training: the run's training parameters (``epochs``, ``batch_size``, ``learning_rate``, …)
             as far as they differ from the model spec's.
+        drift: in a SCAFFOLD run, what is to be subtracted from the weights with every step: the
+            learning rate times (c - c_k) of Karimireddy et al., 2020, Algorithm 1, line 9. None in
+            other runs.
     """
 
     run_id: str
@@ -39,6 +42,22 @@ class RoundTask:
     rounds: int
     seed: int
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    drift: Weights | None = None
+
+
+class Trained(NamedTuple):
+    """What `Trainer.train` gives back; a plain pair of the first two will do.
+
+    Attributes:
+        weights: the new weights, same names and shapes.
+        examples: trained on, at least 1; this client counts by them.
+        steps: how many plain steps the training was worth, as FedNova and SCAFFOLD need it; see
+            `rondo.local_steps.effective_steps`. None where that cannot be said.
+    """
+
+    weights: Weights
+    examples: int
+    steps: float | None = None
 
 
 @runtime_checkable
@@ -56,7 +75,7 @@ class Trainer(Protocol):
         """
         ...
 
-    def train(self, weights: Weights, task: RoundTask) -> tuple[Weights, int]:
+    def train(self, weights: Weights, task: RoundTask) -> Trained | tuple[Weights, int]:
         """Train from ``weights`` on the client's own examples.
 
         Args:
@@ -65,7 +84,7 @@ class Trainer(Protocol):
 
         Returns:
             The new weights, same names and shapes, and the number of examples trained on (>= 1),
-            by which this client counts.
+            by which this client counts; with a third, the steps, where a run needs them.
         """
         ...
 

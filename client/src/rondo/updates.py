@@ -44,6 +44,15 @@ class Base:
             raise LayoutMismatch("(header)", f"layout {layout.digest}, expected {layout_digest}")
         return cls(layout, decode(data, layout))
 
+    def delta(self, new: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return new minus base, float32 (size,); what is not finite stays so.
+
+        Raises:
+            LayoutMismatch: the trainer gave other tensors than it was given; names the layer.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.layout.flatten(new) - self.flat
+
     @property
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """The tensors by name, as read-only views."""
@@ -61,29 +70,25 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 def save_update(
     folder: Path,
     base: Base,
-    new: Mapping[str, NDArray[np.float32]],
+    delta: NDArray[np.float32],
     *,
     attempt: Attempt,
     examples: int,
+    steps: float | None,
     metrics: dict[str, float],
     seconds: float,
 ) -> tuple[Pending, Path]:
-    """Write new minus base as a file with the base's own header, and then what will be declared.
+    """Write a delta as a file with the base's own header, and then what will be declared.
 
     NaN is written too: an update that is refused tells the federation at once that it need not
     wait for this client.
-
-    Raises:
-        LayoutMismatch: the trainer gave other tensors than it was given; names the layer.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        delta = base.layout.flatten(new) - base.flat
     data = encode(base.layout, delta)
     write_whole(_file(folder), data)
     pending = Pending(
         attempt=attempt,
         declaration=Declaration(
-            sha256=digest(data), size=len(data), examples=examples, metrics=metrics
+            sha256=digest(data), size=len(data), examples=examples, metrics=metrics, steps=steps
         ),
         seconds=seconds,
     )

@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rondo.client_calls import ClientCalls
+from rondo.controls import Controls, Correction
 from rondo.errors import LinkRefused
 from rondo.history import Attempt, Journal, Result, RoundResult
 from rondo.home import Home, plain_name
 from rondo.progress import Progress
 from rondo.store_link import StoreLink
 from rondo.submission import LINKS, submit
-from rondo.trainer import EXAMPLES, RoundTask, Trainer, TrainerFactory
+from rondo.trainer import EXAMPLES, RoundTask, Trained, Trainer, TrainerFactory
 from rondo.updates import Base, Pending, drop_updates, load_update, save_update
 from rondo_core.client_wire import Assignment, BaseVersion, Work
 from rondo_core.clock import Clock
@@ -54,6 +57,7 @@ class Worker:
         self._make_trainer = make_trainer
         self._trainer: tuple[str, Trainer] | None = None
         self._journal = Journal.load(tools.home.progress)
+        self._controls = Controls(tools.home.controls)
 
     def take_part(self) -> Result:
         """Do every round of one run that this client is chosen for; returns when the run is over.
@@ -107,6 +111,7 @@ class Worker:
         result = Result(run_id=run_id, state=state, reason=work.reason, rounds=rounds)
         self._remember(Journal(settled=self._journal.settled[-1:]))
         drop_updates(self._tools.home.updates)
+        self._controls.drop()
         self._tools.progress.over(result)
         return result
 
@@ -145,33 +150,46 @@ class Worker:
     def _make_update(self, assignment: Assignment, folder: Path) -> tuple[Pending, Path]:
         tools = self._tools
         self._show(assignment, "downloading")
-        base = Base.read(self._fetch(assignment.base), assignment.layout)
+        base = self._read(assignment, assignment.base, tools.home.versions)
+        correction = self._correction(assignment, base) if assignment.controlled else None
         trainer = self._trainer_for(assignment)
         start = tools.clock.monotonic()
         self._show(assignment, "measuring")
         metrics = _checked_metrics(trainer.evaluate(base.weights))
         self._show(assignment, "training")
-        new, examples = trainer.train(base.weights, _task(assignment))
+        trained = Trained(*trainer.train(base.weights, _task(assignment, base, correction)))
+        attempt, delta = Attempt.of(assignment), base.delta(trained.weights)
+        if correction is not None:
+            self._controls.save(attempt, base.layout, correction.after(delta, trained.steps))
         return save_update(
             folder,
             base,
-            new,
-            attempt=Attempt.of(assignment),
-            examples=_checked_examples(examples),
+            delta,
+            attempt=attempt,
+            examples=_checked_examples(trained.examples),
+            steps=trained.steps,
             metrics=metrics,
             seconds=tools.clock.monotonic() - start,
         )
 
-    def _fetch(self, base: BaseVersion) -> Path:
-        """Return the base version's file; the newest one stays on disk for a second attempt."""
-        versions = self._tools.home.versions
-        path = versions / f"{plain_name('version', base.sha256)}.safetensors"
-        if not path.exists() or sha256_file(path) != base.sha256:
-            self._tools.store.download(base.url, path, size=base.size, sha256=base.sha256)
-        for other in versions.glob("*.safetensors"):
+    def _correction(self, assignment: Assignment, base: Base) -> Correction:
+        """Return the control variates that the round starts with; both begin as zeros."""
+        home, calls = self._tools.home, self._tools.calls
+        attempt, server = Attempt.of(assignment), np.zeros_like(base.flat)
+        if assignment.control is not None:
+            server = self._read(assignment, assignment.control, home.controls / "server").flat
+        own = self._controls.load(attempt, base.layout, counted=lambda a: calls.outcome(a).counted)
+        return Correction(own, server)
+
+    def _read(self, assignment: Assignment, file: BaseVersion, folder: Path) -> Base:
+        """Read a file of the round; the newest one stays on disk for a second attempt."""
+        path = folder / f"{plain_name('version', file.sha256)}.safetensors"
+        if not path.exists() or sha256_file(path) != file.sha256:
+            self._tools.store.download(file.url, path, size=file.size, sha256=file.sha256)
+        for other in folder.glob("*.safetensors"):
             if other != path:
                 other.unlink()
-        return path
+        return Base.read(path, assignment.layout)
 
     def _trainer_for(self, assignment: Assignment) -> Trainer:
         if self._trainer is None or self._trainer[0] != assignment.spec:
@@ -184,13 +202,14 @@ class Worker:
         self._tools.progress.show(self._journal.rounds, where, assignment.rounds)
 
 
-def _task(assignment: Assignment) -> RoundTask:
+def _task(assignment: Assignment, base: Base, correction: Correction | None) -> RoundTask:
     return RoundTask(
         run_id=assignment.run_id,
         round=assignment.round,
         rounds=assignment.rounds,
         seed=assignment.seed,
         training=assignment.training,
+        drift=None if correction is None else base.layout.to_arrays(correction.drift),
     )
 
 

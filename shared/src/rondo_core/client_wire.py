@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from rondo_core.events import Name, Scalar, Sha256
-from rondo_core.rows import RunState, UpdateState
+from rondo_core.rows import RoundState, RunState, UpdateState
 from rondo_core.wire import Size, Upload
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Declared",
     "Enrolled",
     "Enrolment",
+    "Outcome",
     "Receipt",
     "Report",
     "Work",
@@ -85,6 +86,13 @@ class Assignment(_Body, frozen=True, kw_only=True):
     deadline_at: datetime
     metrics: dict[str, float] = {}
     """The run's newest point: what the clients measured, a round before, on its base version."""
+    controlled: bool = False
+    """Whether the run is a SCAFFOLD: clients correct their steps by control variates."""
+    control: BaseVersion | None = None
+    """The server's control variate that belongs to the base version; None where it is all zeros.
+
+    In units of a step: the variate of the paper times the local learning rate.
+    """
 
 
 class Work(_Body, frozen=True, kw_only=True):
@@ -106,6 +114,11 @@ class Declaration(_Body, frozen=True, kw_only=True):
     size: Size
     examples: Annotated[int, Meta(ge=1, le=10**12)]
     metrics: Annotated[dict[str, float], Meta(max_length=64)] = {}
+    steps: Annotated[float, Meta(ge=1, le=1e9)] | None = None
+    """FedNova's ||a||_1: how many plain steps the local training was worth, momentum counted in.
+
+    None where the trainer does not know; strategies that need it refuse the declaration.
+    """
 
 
 class Declared(_Body, frozen=True, kw_only=True):
@@ -119,6 +132,18 @@ class Report(_Body, frozen=True, kw_only=True):
     """``POST …/update/report``: the upload is done."""
 
     sha256: Sha256
+
+
+class Outcome(_Body, frozen=True, kw_only=True):
+    """Answer of ``GET /v1/runs/{run}/rounds/{round}/attempts/{attempt}/outcome``."""
+
+    round_state: RoundState
+    update_state: UpdateState | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether the client's update is part of the version that this attempt made."""
+        return self.round_state == "COMMITTED" and self.update_state == "ACCEPTED"
 
 
 class Receipt(_Body, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Attributes:
         staleness: versions between the base that it was trained on and the round's.
+        steps: how many plain steps the local training was worth, where the client said so.
     """
 
     client_id: str
@@ -24,6 +25,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     key: str
     object_version: str
     staleness: int = 0
+    steps: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -143,6 +143,8 @@ class UpdateRow(AnyRow, frozen=True, kw_only=True):
 
     ``examples`` is that part's size.
     """
+    steps: float | None = None
+    """How many plain steps the local training was worth, where the client said so."""
     key: str
     object_version: str | None = None
     code: str | None = None
@@ -164,6 +166,8 @@ class VersionRow(AnyRow, frozen=True, kw_only=True):
     updates: int = 0
     examples: int = 0
     optimizer_state: str | None = None
+    control: str | None = None
+    """SHA-256 of the control variate's file, the one part of the state that clients are given."""
     metrics: dict[str, float] = {}
     """What the clients measured on the PARENT version, combined by examples (the run's curve)."""
     committed_at: datetime

@@ -27,6 +27,8 @@ __all__ = [
     "StrategyChoice",
     "check_strategy",
     "is_own",
+    "keeps_control",
+    "needs_steps",
     "read_parameters",
     "read_strategy",
 ]
@@ -38,9 +40,11 @@ CLIENT_WEIGHTS: Mapping[str, type[Any]] = MappingProxyType(
         "clip": of.Clip,
         "equal": of.Equal,
         "examples": of.Examples,
+        "fednova": of.FedNova,
         "fltrust": of.FLTrust,
         "krum": of.Krum,
         "multi-krum": of.MultiKrum,
+        "scaffold": of.Scaffold,
         "staleness": of.Staleness,
     }
 )
@@ -91,12 +95,14 @@ STRATEGIES: Mapping[str, Parts] = MappingProxyType(
         "fedavg": Parts("examples", "mean"),
         "fedavgm": Parts("examples", "mean", "momentum"),
         "fedbuff": Parts("staleness", "mean"),
+        "fednova": Parts("fednova", "mean"),
         "fedyogi": Parts("examples", "mean", "yogi"),
         "fltrust": Parts("fltrust", "mean"),
         "geometric-median": Parts("examples", "geometric-median"),
         "krum": Parts("krum", "mean"),
         "median": Parts("equal", "median"),
         "multi-krum": Parts("multi-krum", "mean"),
+        "scaffold": Parts("scaffold", "mean"),
         "trimmed-mean": Parts("equal", "trimmed-mean"),
     }
 )
@@ -138,6 +144,24 @@ def check_strategy(name: str, parameters: Mapping[str, Scalar]) -> None:
     """
     if not is_own(name):
         read_strategy(name, parameters)
+
+
+def needs_steps(name: str, parameters: Mapping[str, Scalar]) -> bool:
+    """Say whether clients must declare how many steps they took; not so of an unknown strategy.
+
+    >>> needs_steps("fednova", {}), needs_steps("fedavg", {})
+    (True, False)
+    """
+    return _weighing(name, parameters) in {"fednova", "scaffold"}
+
+
+def keeps_control(name: str, parameters: Mapping[str, Scalar]) -> bool:
+    """Say whether clients correct their steps by control variates.
+
+    >>> keeps_control("composed", {"client_weights": "scaffold", "population": 9})
+    True
+    """
+    return _weighing(name, parameters) == "scaffold"
 
 
 def read_strategy(name: str, parameters: Mapping[str, Scalar]) -> StrategyChoice:
@@ -198,6 +222,12 @@ def _parts(name: str, parameters: Mapping[str, Scalar]) -> tuple[Parts, Mapping[
             raise StrategyInvalid(f"strategy {name!r}: {part}: {value!r} is none of {known}")
     rest = {key: value for key, value in parameters.items() if key not in chosen}
     return Parts(**{part: str(value) for part, value in chosen.items()}), rest
+
+
+def _weighing(name: str, parameters: Mapping[str, Scalar]) -> str:
+    if name == COMPOSED:
+        return str(parameters.get("client_weights"))
+    return STRATEGIES[name].client_weights if name in STRATEGIES else ""
 
 
 def _refuse_unknown(name: str, parameters: Mapping[str, Scalar], known: set[str]) -> None:

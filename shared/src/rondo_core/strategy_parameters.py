@@ -20,11 +20,13 @@ __all__ = [
     "Equal",
     "Examples",
     "FLTrust",
+    "FedNova",
     "GeometricMedian",
     "Krum",
     "Momentum",
     "MultiKrum",
     "Nothing",
+    "Scaffold",
     "Staleness",
     "Step",
     "TrimmedMean",
@@ -131,6 +133,29 @@ class FLTrust:
     """
 
     root: Annotated[str, Meta(min_length=1, max_length=80)]
+
+
+@dataclass(frozen=True, slots=True)
+class FedNova:
+    """Deltas count by examples, each divided by the steps that it took.
+
+    Attributes:
+        examples_cap: no client counts more than this.
+    """
+
+    examples_cap: Count = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffold:
+    """The plain mean, and a control variate that follows the clients' mean step.
+
+    Attributes:
+        population: N, how many clients the run draws its cohorts from; a round's share in the
+            control variate is its number of updates by this.
+    """
+
+    population: Annotated[int, Meta(ge=1, le=10**9)]
 
 
 @dataclass(frozen=True, slots=True)

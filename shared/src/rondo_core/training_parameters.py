@@ -1,7 +1,7 @@
 """How a client trains in one round: the model spec's defaults, with a run's overrides."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -10,7 +10,7 @@ from rondo_core.errors import SpecInvalid
 from rondo_core.events import Scalar
 from rondo_core.spec_errors import spec_invalid
 
-__all__ = ["Optimizer", "TrainingParameters"]
+__all__ = ["Optimizer", "RunTraining", "TrainingParameters"]
 
 Optimizer = Literal["adam", "sgd"]
 
@@ -29,8 +29,8 @@ class TrainingParameters(Struct, frozen=True, kw_only=True, forbid_unknown_field
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.01
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
-    def overridden(self, overrides: Mapping[str, Scalar]) -> Self:
-        """Return these parameters with a run's overrides.
+    def overridden(self, overrides: Mapping[str, Scalar]) -> "RunTraining":
+        """Return these parameters with a run's overrides, and what only a run has.
 
         Raises:
             SpecInvalid: no such parameter, or a value out of bounds; under ``$.training``.
@@ -41,7 +41,20 @@ class TrainingParameters(Struct, frozen=True, kw_only=True, forbid_unknown_field
         """
         data = msgspec.json.encode({**msgspec.structs.asdict(self), **overrides})
         try:
-            return msgspec.json.decode(data, type=type(self))
+            return msgspec.json.decode(data, type=RunTraining)
         except msgspec.ValidationError as exc:
             fault = spec_invalid(exc, data, {"optimizer": get_args(Optimizer)})
             raise SpecInvalid(fault.path.replace("$", "$.training", 1), fault.rule) from exc
+
+
+class RunTraining(TrainingParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run's clients train with: the spec's parameters, and those of the run's algorithm.
+
+    They are not the spec's, whose digest names the model and not how it is trained.
+
+    Attributes:
+        proximal_mu: FedProx's mu: the local loss has (mu/2) times the squared distance from the
+            received weights in addition; 0 for none (Li et al., 2020, eq. 2, arXiv:1812.06127).
+    """
+
+    proximal_mu: Annotated[float, Meta(ge=0, le=1000)] = 0.0

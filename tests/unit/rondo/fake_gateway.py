@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rondo import Federation
 from rondo_core import client_wire, wire
 from rondo_core.model_spec import ModelSpec, encode_model_spec
-from rondo_core.model_store import update_key, weights_key
+from rondo_core.model_store import slot_key, update_key, weights_key
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryUploadLinks
-from rondo_core.weights import digest, encode
+from rondo_core.weights import Float32Array, digest, encode
 from tests.unit.rondo.fake_faults import FaultyTransport, Refusal, Stopped, stop
 from tests.unit.rondo.fake_rounds import FakeRounds, Round, Run
 
@@ -67,9 +67,8 @@ class FakeGateway(FakeRounds, FaultyTransport):
         return Refusal(404, "not-found", f"no route {line}").response()
 
     def _routes(self) -> list[tuple[str, Callable[..., object]]]:
-        update = (
-            r"/v1/runs/(?P<run_id>[^/]+)/rounds/(?P<number>\d+)/attempts/(?P<attempt>\d+)/update"
-        )
+        attempt = r"/v1/runs/(?P<run_id>[^/]+)/rounds/(?P<number>\d+)/attempts/(?P<attempt>\d+)"
+        update = f"{attempt}/update"
         return [
             (r"POST /v1/enrolments", self._enrol),
             (r"GET /v1/work", self._work),
@@ -77,6 +76,7 @@ class FakeGateway(FakeRounds, FaultyTransport):
             (rf"PUT {update}", self._declare),
             (rf"POST {update}/report", self._report),
             (rf"GET {update}", self._verdict),
+            (rf"GET {attempt}/outcome", self._outcome),
         ]
 
     def _object(self, request: httpx.Request) -> httpx.Response:
@@ -144,9 +144,6 @@ class FakeGateway(FakeRounds, FaultyTransport):
         return client_wire.Work()
 
     def _assignment(self, run: Run) -> client_wire.Assignment:
-        base = encode(self.layout, run.versions[-1])
-        self.store.put(weights_key(digest(base)), base)
-        url = self.links.for_download(weights_key(digest(base)), expires_seconds=LINK_SECONDS)
         round_, attempt = run.where
         return client_wire.Assignment(
             run_id=run.run_id,
@@ -156,13 +153,25 @@ class FakeGateway(FakeRounds, FaultyTransport):
             model=self.spec.model,
             spec=self.spec.sha256,
             layout=self.layout.digest,
-            base=client_wire.BaseVersion(
-                version=round_ - 1, sha256=digest(base), size=len(base), url=url
-            ),
+            base=self._file(run, run.versions[-1], weights_key),
             seed=round_,
             training=run.training,
             deadline_at=self.clock.now() + timedelta(seconds=600),
             metrics=run.curve,
+            controlled=run.population > 0,
+            control=self._file(run, run.controls[-1], slot_key)
+            if run.population and round_ > 1
+            else None,
+        )
+
+    def _file(
+        self, run: Run, columns: Float32Array, key: Callable[[str], str]
+    ) -> client_wire.BaseVersion:
+        data = encode(self.layout, columns)
+        self.store.put(key(digest(data)), data)
+        url = self.links.for_download(key(digest(data)), expires_seconds=LINK_SECONDS)
+        return client_wire.BaseVersion(
+            version=run.where[0] - 1, sha256=digest(data), size=len(data), url=url
         )
 
     # --- updates ---------------------------------------------------------------------------------
@@ -224,3 +233,13 @@ class FakeGateway(FakeRounds, FaultyTransport):
         if client not in round_.receipts:
             raise Refusal(404, "not-declared", "no update was declared")
         return round_.receipts[client]
+
+    def _outcome(
+        self, request: httpx.Request, *, run_id: str, number: str, attempt: str
+    ) -> client_wire.Outcome:
+        client, round_ = self._caller(request), self._attempt(run_id, number, attempt)
+        receipt = round_.receipts.get(client)
+        return client_wire.Outcome(
+            round_state="OPEN" if round_.open else "COMMITTED" if round_.committed else "ABORTED",
+            update_state=None if receipt is None else receipt.state,
+        )

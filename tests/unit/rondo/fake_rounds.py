@@ -26,12 +26,20 @@ class Round:
     """One attempt: what its clients declared, and how that stands."""
 
     open: bool = True
+    committed: bool = False
     receipts: dict[str, client_wire.Receipt] = field(default_factory=dict)
     declared: dict[str, client_wire.Declaration] = field(default_factory=dict)
 
 
 @dataclass
 class Run:
+    """A run, and its versions with what belongs to them.
+
+    Attributes:
+        population: of a SCAFFOLD run; 0 for any other.
+        controls: the server's control variate beside each version.
+    """
+
     run_id: str
     rounds: int
     training: dict[str, Any]
@@ -42,6 +50,8 @@ class Run:
     where: tuple[int, int] = (1, 1)
     attempts: dict[tuple[int, int], Round] = field(default_factory=lambda: {(1, 1): Round()})
     curve: dict[str, float] = field(default_factory=dict)
+    population: int = 0
+    controls: list[Float32Array] = field(default_factory=list)
 
 
 class FakeRounds:
@@ -49,6 +59,7 @@ class FakeRounds:
 
     Attributes:
         refuse: (round, attempt) -> the code with which its updates are rejected.
+        gives_up: the attempts that are aborted when all their updates have been accepted.
     """
 
     def __init__(self, spec: ModelSpec, store: MemoryModelStore) -> None:
@@ -57,9 +68,11 @@ class FakeRounds:
         self.store = store
         self.runs: dict[str, Run] = {}
         self.refuse: dict[tuple[int, int], str] = {}
+        self.gives_up: set[tuple[int, int]] = set()
 
     def start_run(self, rounds: int, run_id: str = "run-1", **training: object) -> Run:
         run = self.runs[run_id] = Run(run_id, rounds, training, [initial_weights(self.spec)])
+        run.controls.append(np.zeros(self.layout.size, np.float32))
         return run
 
     def judge_all(self) -> None:
@@ -97,7 +110,7 @@ class FakeRounds:
     def _settle(self, run: Run) -> None:
         round_ = run.attempts[run.where]
         accepted = [who for who, found in round_.receipts.items() if found.state == "ACCEPTED"]
-        if accepted:
+        if accepted and run.where not in self.gives_up:
             self.seal(run, accepted)
         elif run.where[1] == ATTEMPTS:
             run.state, run.reason = "FAILED", f"round {run.where[0]}: no update was accepted"
@@ -109,15 +122,21 @@ class FakeRounds:
     def seal(self, run: Run, accepted: list[str] | None = None) -> None:
         """Commit the mean by examples of the accepted updates; without any, the base again."""
         round_ = run.attempts[run.where]
-        round_.open = False
+        round_.open, round_.committed = False, True
+        control = run.controls[-1].astype(np.float64)
         new = run.versions[-1].astype(np.float64)
         total = sum(round_.declared[client].examples for client in accepted or ())
         for client in accepted or ():
             declared = round_.declared[client]
             data = self.store.get(update_key(run.run_id, *run.where, client, declared.sha256))
-            new += decode(data, self.layout) * (declared.examples / total)
+            delta = decode(data, self.layout)
+            new += delta * (declared.examples / total)
+            if run.population:
+                assert declared.steps is not None
+                control += (-run.controls[-1] - delta / declared.steps) / run.population
             run.curve = declared.metrics
         run.versions.append(new.astype(np.float32))
+        run.controls.append(control.astype(np.float32))
         if run.where[0] == run.rounds:
             run.state, run.reason = "FINISHED", "promoted as version 1"
         else:

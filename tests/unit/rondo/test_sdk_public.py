@@ -20,6 +20,7 @@ NAMES = [
     "RondoError",
     "RoundResult",
     "RoundTask",
+    "Trained",
     "Trainer",
     "Unauthorized",
     "Unavailable",

@@ -35,6 +35,7 @@ class Case:
     examples: Sequence[int] | None = None
     clients: Sequence[str] | None = None
     staleness: Sequence[int] = ()
+    steps: Sequence[float] | None = None
 
     def as_document(self) -> dict[str, object]:
         """Return the case for programs that do not know this class."""
@@ -45,6 +46,7 @@ class Case:
             "rounds": self.rounds,
             "examples": self.examples,
             "staleness": self.staleness,
+            "steps": self.steps,
         }
 
     def run(self) -> list[float]:
@@ -58,6 +60,7 @@ class Case:
                 examples=self.examples,
                 clients=self.clients,
                 staleness=self.staleness,
+                steps=self.steps,
                 before=before,
             )
         return [] if before is None else before.weights.tolist()
@@ -95,6 +98,35 @@ CASES = (
         [2, 4],
         "(4 + 0)/2, (0 + 8)/2",
         examples=[30, 10],
+    ),
+    Case(
+        "FedNova",
+        "Wang et al. 2020, eq. 8-9",
+        "fednova",
+        [[[4, 0], [0, 8]]],
+        [2.625, 3.5],
+        "p = (3/4, 1/4), ‖a‖₁ = (4, 2), τ_eff = 3.5: 3.5·(3/4)·4/4, 3.5·(1/4)·8/2",
+        examples=[30, 10],
+        steps=[4, 2],
+    ),
+    Case(
+        "SCAFFOLD, the model",
+        "Karimireddy et al. 2020, Alg. 1, line 16",
+        "scaffold",
+        [[[4, 0], [0, 8]], [[2, 2], [4, -2]]],
+        [5, 4],
+        "plain means: (4 + 0)/2 + (2 + 4)/2, (0 + 8)/2 + (2 - 2)/2",
+        {"population": 10},
+        examples=[30, 10],
+    ),
+    Case(
+        "SCAFFOLD, server learning rate",
+        "Karimireddy et al. 2020, Alg. 1, line 16",
+        "scaffold",
+        [[[4, 0], [0, 8]]],
+        [1, 2],
+        "η_g = 1/2: half of (4 + 0)/2 and of (0 + 8)/2",
+        {"population": 10, "server_learning_rate": 0.5},
     ),
     Case(
         "Norm clipping",

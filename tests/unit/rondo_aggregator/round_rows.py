@@ -217,6 +217,7 @@ class RoundRows(Generic[Store, Models]):
                     examples=row.examples,
                     key=row.key,
                     object_version=row.object_version or "",
+                    steps=row.steps,
                 )
                 for row in accepted
             ),

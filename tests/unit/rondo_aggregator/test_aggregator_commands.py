@@ -230,7 +230,9 @@ def test_a_state_whose_vectors_are_not_those_it_names_is_refused(
         (["replay", "run-1/1", "--set", "trim"], "'trim' is not NAME=VALUE"),
         (["combine", "--update", "a.safetensors"], "is not FILE:EXAMPLES"),
         (["combine", "--update", "a.safetensors:-1"], "is not FILE:EXAMPLES"),
-        (["combine", "--update", "a.safetensors:1:2:3"], "is not FILE:EXAMPLES"),
+        (["combine", "--update", "a.safetensors:1:2:x"], "is not FILE:EXAMPLES"),
+        (["combine", "--update", "a.safetensors:1:2:0.5"], "is not FILE:EXAMPLES"),
+        (["combine", "--update", "a.safetensors:1:2:3:4"], "is not FILE:EXAMPLES"),
         (["dance"], "invalid choice: 'dance'"),
     ],
 )

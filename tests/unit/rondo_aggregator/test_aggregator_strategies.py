@@ -25,9 +25,10 @@ SETTINGS: dict[str, dict[str, Scalar]] = {
     "fltrust": {"root": "client-000"},
     "centred-clip": {"radius": 0.5, "clip_iterations": 3},
     "fedbuff": {"max_staleness": 3},
+    "scaffold": {"population": 20},
 }
 ALL = sorted(STRATEGIES)
-LINEAR = ("fedavg", "equal-mean", "geometric-median", "fedavgm")
+LINEAR = ("fedavg", "equal-mean", "geometric-median", "fedavgm", "fednova", "scaffold")
 
 
 def played(name: str, deltas: list[Float32Array], **options: object) -> Played:
@@ -190,6 +191,7 @@ def test_one_survivor_is_combined_as_well_as_many(name: str) -> None:
         ("bulyan", {"attackers": 1}, 6, "bulyan with 1 attackers needs at least 4 x 1 \\+ 3"),
         ("krum", {}, 1, "krum with 1 attackers"),
         ("bulyan", {}, 1, "bulyan with 1 attackers"),
+        ("scaffold", {"population": 2}, 3, "3 updates in a round of a population of 2"),
         ("fltrust", {"root": "nobody"}, 3, "the root client 'nobody' has no update"),
         (
             "composed",
@@ -248,6 +250,67 @@ def test_another_staleness_exponent_is_a_power() -> None:
     version = play("fedbuff", {"staleness_exponent": 1.0}, deltas, staleness=[0, 1])
 
     assert version.weights.tolist() == [2.5]
+
+
+@pytest.mark.parametrize("name", ["fednova", "scaffold"])
+@pytest.mark.parametrize("steps", [[2.0, None], [2.0, 0.5], [2.0, float("nan")]])
+def test_who_does_not_say_how_many_steps_it_took_cannot_be_weighed(
+    name: str, steps: list[float | None]
+) -> None:
+    with pytest.raises(StrategyInvalid, match=r"client-001 declared (None|0\.5|nan) local steps"):
+        played(name, random_deltas(2, 4), steps=steps)
+
+
+def test_fednova_caps_examples_and_with_equal_steps_it_is_fedavg() -> None:
+    deltas, examples = random_deltas(3, 9), [3, 1, 9]
+
+    nova = play("fednova", {"examples_cap": 5}, deltas, examples=examples, steps=[7.5] * 3)
+    avg = play("fedavg", {"examples_cap": 5}, deltas, examples=examples)
+
+    assert nova.weights.tobytes() == avg.weights.tobytes()
+
+
+def test_the_control_variate_moves_by_the_share_of_all_clients_and_not_of_those_in_the_round() -> (
+    None
+):
+    # N = 4. Round 1, c = 0: c_k' - c_k = -c - D/a = 2/1 and 8/2, so c = (2 + 4)/4.
+    first = play("scaffold", {"population": 4}, [columns(-2), columns(-8)], steps=[1, 2])
+    # Round 2, one client: c_k' - c_k = -1.5 + 4/2, so c = 1.5 + 0.5/4.
+    second = play("scaffold", {"population": 4}, [columns(-4)], steps=[2], before=first)
+
+    assert first.slots["control"].tolist() == [1.5]
+    assert second.slots["control"].tolist() == [1.625]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"column_rule": "median"},
+        {"column_rule": "geometric-median"},
+        {"column_rule": "centred-clip"},
+        {"server_optimizer": "adam"},
+    ],
+)
+def test_the_control_variate_is_the_same_beside_any_other_part(parts: dict[str, Scalar]) -> None:
+    deltas, steps = random_deltas(5, 2 * LEAF + 3), [1.0, 2.0, 3.0, 4.0, 5.0]
+    choice: dict[str, Scalar] = {"client_weights": "scaffold", "population": 9}
+    alone, beside = (
+        play(name, given_parameters, deltas, steps=steps)
+        for name, given_parameters in (
+            ("scaffold", {"population": 9}),
+            ("composed", {**choice, **parts}),
+        )
+    )
+    alone, beside = (
+        play(name, given_parameters, deltas, steps=steps, before=before, shards=3)
+        for name, given_parameters, before in (
+            ("scaffold", {"population": 9}, alone),
+            ("composed", {**choice, **parts}, beside),
+        )
+    )
+
+    assert alone.slots["control"].tobytes() == beside.slots["control"].tobytes()
+    assert alone.slots["control"].any()
 
 
 @pytest.mark.parametrize("name", ["fedavg", "median", "krum", "geometric-median"])

@@ -26,6 +26,7 @@ DELTAS = dict(
     )
 )
 EXAMPLES = {"ada": 3, "bob": 1, "cyd": 4}
+STEPS = {"ada": 1.0, "bob": 2.5, "cyd": 4.0}
 CHOICES: dict[str, dict[str, Scalar]] = {
     "krum": {"attackers": 0},
     "geometric-median": {},
@@ -34,6 +35,8 @@ CHOICES: dict[str, dict[str, Scalar]] = {
     "adaptive-clipped-mean": {},
     "fedadam": {},
     "centred-clip": {"radius": 100.0},
+    "fednova": {},
+    "scaffold": {"population": 7},
 }
 
 
@@ -55,7 +58,7 @@ def sealed(
         for key in (state_key(state), *(slot_key(sha) for sha in kept.slots.values())):
             world.models.put(key, before.models.get(key))
     for client, delta in DELTAS.items():
-        world.submit(client, delta, examples=EXAMPLES[client])
+        world.submit(client, delta, examples=EXAMPLES[client], steps=STEPS[client])
     world.judge(*CLIENTS)
     world.seal()
     world.write_manifest(strategy, parameters, state)
@@ -76,6 +79,7 @@ def expected(strategy: str, before: Played | None = None) -> Played:
         CHOICES[strategy],
         list(DELTAS.values()),
         examples=list(EXAMPLES.values()),
+        steps=list(STEPS.values()),
         before=before,
     )
 
@@ -105,6 +109,7 @@ def test_two_rounds_of_a_strategy_give_the_bytes_of_its_pure_functions(
             assert version.optimizer_state is not None
             state = decode_state(world.models.get(state_key(version.optimizer_state)))
             assert (state.step, state.scalars) == (played.step, played.scalars)
+            assert version.control == state.slots.get("control")
             for name, slot in played.slots.items():
                 data = world.models.get(slot_key(state.slots[name]))
                 assert hashlib.sha256(data).hexdigest() == state.slots[name]

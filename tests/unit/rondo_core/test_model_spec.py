@@ -26,7 +26,7 @@ from rondo_core.model_layers import (
 )
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.spec_errors import spec_invalid
-from rondo_core.training_parameters import TrainingParameters
+from rondo_core.training_parameters import RunTraining, TrainingParameters
 from rondo_core.weights import digest
 
 Document = dict[str, Any]
@@ -501,9 +501,7 @@ def test_a_run_overrides_single_parameters() -> None:
 
     parameters = defaults.overridden({"batch_size": 8, "optimizer": "adam"})
 
-    assert parameters == TrainingParameters(
-        epochs=4, learning_rate=0.5, batch_size=8, optimizer="adam"
-    )
+    assert parameters == RunTraining(epochs=4, learning_rate=0.5, batch_size=8, optimizer="adam")
 
 
 @pytest.mark.parametrize(
@@ -512,6 +510,8 @@ def test_a_run_overrides_single_parameters() -> None:
         ({"epochs": 0}, "$.training.epochs", "found 0"),
         ({"epochs": "3"}, "$.training.epochs", "found '3'"),
         ({"optimizer": "lion"}, "$.training.optimizer", "'lion'; allowed: adam, sgd"),
+        ({"proximal_mu": -0.1}, "$.training.proximal_mu", "found -0.1"),
+        ({"proximal_mu": 1001}, "$.training.proximal_mu", "found 1001"),
         ({"speed": 3}, "$.training", "Object contains unknown field `speed`"),
     ],
 )

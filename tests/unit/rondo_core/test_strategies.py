@@ -16,11 +16,16 @@ from rondo_core.strategies import (
     STRATEGIES,
     check_strategy,
     is_own,
+    keeps_control,
+    needs_steps,
     read_parameters,
     read_strategy,
 )
 
-NEEDED: dict[str, dict[str, Scalar]] = {"fltrust": {"root": "hospital-a"}}
+NEEDED: dict[str, dict[str, Scalar]] = {
+    "fltrust": {"root": "hospital-a"},
+    "scaffold": {"population": 10},
+}
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -43,6 +48,8 @@ def test_every_strategy_has_defaults_that_are_within_bounds(name: str) -> None:
         ("fedavgm", {"momentum": 1}, "Expected `float` < 1.0, found 1"),
         ("fedadam", {"tau": 0}, "tau: Expected `float` > 0.0, found 0"),
         ("fltrust", {}, "missing required field `root`"),
+        ("scaffold", {}, "missing required field `population`"),
+        ("scaffold", {"population": 0}, "population: Expected `int` >= 1, found 0"),
         ("composed", {"column_rule": "mode"}, "column_rule: 'mode' is none of bulyan, centred"),
         ("composed", {"server_optimizer": 3}, "server_optimizer: 3 is none of adagrad"),
         ("composed", {"trim": 0.1}, "has no parameter 'trim'; it takes: client_weights"),
@@ -53,6 +60,12 @@ def test_what_does_not_fit_is_refused_with_the_rule(
 ) -> None:
     with pytest.raises(StrategyInvalid, match=rule.replace("(", r"\(")):
         check_strategy(name, parameters)
+
+
+@pytest.mark.parametrize("name", ["magic", "acme.soft", "composed", "fedavg"])
+def test_who_divides_by_no_steps_needs_none(name: str) -> None:
+    assert not needs_steps(name, {})
+    assert not keeps_control(name, {})
 
 
 def test_a_composed_strategy_takes_the_parameters_of_its_parts() -> None:

@@ -82,6 +82,7 @@ def report(store: RunStore, of: Attempt, client: str, *, now: datetime) -> None:
         sha256=digest,
         size=4,
         examples=10,
+        steps=7.5,
         key=f"updates/{client}/{digest}",
         declared_at=now,
         reported_at=now,

@@ -66,6 +66,7 @@ def test_the_manifest_holds_all_that_the_result_depends_on_sorted_by_client(worl
                 examples=10,
                 key=f"updates/{client}/{stand_ins.sha256(f'{(RUN, 1, 1)}/{client}')}",
                 object_version=f"version of {client}",
+                steps=7.5,
             )
             for client in ("ann", "bob", "eve")
         ),

@@ -196,6 +196,7 @@ class Others(Rows):
         run_id: str = RUN,
         model: str = MODEL,
         active: bool = True,
+        **changes: Any,
     ) -> None:
         """Write an attempt and its assignments."""
         names = tuple(client.client_id for client in clients)
@@ -216,6 +217,7 @@ class Others(Rows):
             opened_at=self.clock.now(),
             active="round" if active else None,
         )
+        row = msgspec.structs.replace(row, **changes)
         for position, name in enumerate(names):
             assign = AssignRow(client_id=name, seed=7 + position, training={"epochs": 2})
             self.put(assign_key(run_id, number, attempt, name), assign)

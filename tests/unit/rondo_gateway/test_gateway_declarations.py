@@ -25,7 +25,7 @@ def client(world: World) -> Client:
 def test_a_declaration_becomes_a_row_and_a_link_to_its_own_object(
     world: World, http: Http, client: Client
 ) -> None:
-    answer = declare(http, client)
+    answer = declare(http, client, steps=7.5)
 
     assert world.row(ROW, UpdateRow) == UpdateRow(
         client_id=client.client_id,
@@ -34,6 +34,7 @@ def test_a_declaration_becomes_a_row_and_a_link_to_its_own_object(
         size=SIZE,
         examples=10,
         metrics={"accuracy": 0.5},
+        steps=7.5,
         key=OBJECT,
         declared_at=START,
     )
@@ -47,6 +48,42 @@ def test_a_declaration_becomes_a_row_and_a_link_to_its_own_object(
         "code": None,
         "reason": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("steps", "rule"),
+    [
+        ("0.999", "`float` >= 1.0, found 0.999"),
+        ("-5", ">= 1.0, found -5"),
+        ("1e10", "<= 1000000000.0, found 1"),
+        ("1e999", ""),
+        ("NaN", ""),
+        ("true", "found True"),
+    ],
+)
+def test_steps_below_one_beyond_the_cap_or_not_a_number_are_refused(
+    world: World, http: Http, client: Client, steps: str, rule: str
+) -> None:
+    body = json.dumps(declaration()).replace("{", f'{{"steps": {steps}, ', 1)
+
+    response = http.put(update_url(), content=body, headers=client.headers())
+
+    assert response.status_code in {400, 422}, response.text
+    assert rule in response.text
+    assert world.store.get(ROW) is None
+
+
+@pytest.mark.parametrize("strategy", ["fednova", "scaffold"])
+def test_a_strategy_that_divides_by_steps_takes_no_declaration_without_them(
+    world: World, http: Http, client: Client, strategy: str
+) -> None:
+    parameters = {"population": 9} if strategy == "scaffold" else {}
+    world.round(client, strategy=strategy, parameters=parameters)
+
+    response = http.put(update_url(), json=declaration(), headers=client.headers())
+
+    assert "needs the number of local steps" in refused(response, 422, "missing-steps")["message"]
+    assert declare(http, client, steps=3)["receipt"]
 
 
 def test_the_link_takes_exactly_the_declared_bytes_for_fifteen_minutes(

@@ -227,7 +227,7 @@ def test_every_call_says_what_it_takes_and_gives_and_how_it_fails(http: Http) ->
     operations = [
         (path, method, call) for path, calls in paths.items() for method, call in calls.items()
     ]
-    assert len(operations) == 13
+    assert len(operations) == 14
     for path, method, call in operations:
         assert call["description"], path
         assert ("requestBody" in call) == (method in {"put", "post"}), path

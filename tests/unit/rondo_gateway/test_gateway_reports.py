@@ -2,12 +2,13 @@ import pytest
 
 from rondo_core.events import UpdateSubmitted
 from rondo_core.keys import update_key
-from rondo_core.rows import UpdateRow
+from rondo_core.rows import RoundState, UpdateRow
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import OTHER_SHA, RUN, SHA, Client
 from tests.unit.rondo_gateway.gateway_world import World, declare, refused, update_url
 
 ROW = update_key(RUN, 1, 1, "north-00000001")
+OUTCOME = f"/v1/runs/{RUN}/rounds/1/attempts/1/outcome"
 OBJECT = f"updates/{RUN}/000001/01/north-00000001/{SHA}"
 
 
@@ -144,3 +145,29 @@ def test_a_report_between_two_declarations_is_to_be_sent_again(
 
     refused(response, 503, "unavailable")
     assert world.bus.published == []
+
+
+@pytest.mark.parametrize(
+    ("round_state", "update_state"),
+    [("OPEN", None), ("OPEN", "ACCEPTED"), ("ABORTED", "ACCEPTED"), ("COMMITTED", "REJECTED")],
+)
+def test_the_outcome_is_that_of_the_attempt_and_of_ones_own_update(
+    world: World, http: Http, client: Client, round_state: RoundState, update_state: str | None
+) -> None:
+    other = world.enrolled("south-00000002")
+    world.round(client, other, state=round_state)
+    world.update(other, state="REPORTED")
+    if update_state is not None:
+        world.update(client, state=update_state)
+
+    answer = http.get(OUTCOME, headers=client.headers())
+
+    assert answer.json() == {"round_state": round_state, "update_state": update_state}
+
+
+def test_who_was_not_chosen_is_told_no_outcome(world: World, http: Http, client: Client) -> None:
+    stranger = world.enrolled("east-00000009")
+
+    refused(http.get(OUTCOME, headers=stranger.headers()), 403, "not-chosen")
+    later = http.get(OUTCOME.replace("rounds/1", "rounds/2"), headers=client.headers())
+    refused(later, 404, "not-found")

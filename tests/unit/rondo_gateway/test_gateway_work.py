@@ -42,8 +42,32 @@ def test_a_client_is_told_what_to_do_as_soon_as_the_round_opens(
         "training": {"epochs": 2},
         "deadline_at": "2026-01-02T03:05:45Z",
         "metrics": {"loss": 2.5},
+        "controlled": False,
+        "control": None,
     }
     assert f"versions/{'d' * 64}" in url
+
+
+def test_clients_of_a_scaffold_are_given_the_control_variate_once_there_is_one(
+    world: World, http: Http
+) -> None:
+    client = world.enrolled()
+    world.begun()
+    world.objects.put(f"slots/{'e' * 64}", b"variate")
+    answers = []
+
+    for number, control in ((1, None), (2, "e" * 64)):
+        world.version(number - 1, control=control)
+        world.round(client, number=number, strategy="scaffold", parameters={"population": 9})
+        query = {"done": f"{RUN}/1/1"} if number > 1 else {}
+        answer = http.get("/v1/work", headers=client.headers(), params=query).json()
+        answers.append(answer["assignment"])
+
+    assert [answer["controlled"] for answer in answers] == [True, True]
+    assert answers[0]["control"] is None
+    url = answers[1]["control"].pop("url")
+    assert answers[1]["control"] == {"version": 1, "sha256": "e" * 64, "size": SIZE}
+    assert world.links.get(url) == (200, b"variate")
 
 
 def test_the_link_to_the_base_version_reads_it(world: World, http: Http, client: Client) -> None:

@@ -40,7 +40,12 @@ _LAYERS: Mapping[type[Layer], type[keras.layers.Layer]] = MappingProxyType(
 )
 
 
-def build(spec: ModelSpec, training: TrainingParameters | None = None) -> keras.Model:
+def build(
+    spec: ModelSpec,
+    training: TrainingParameters | None = None,
+    *,
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> keras.Model:
     """Build and compile the model of a spec, with its initial weights.
 
     The model takes raw inputs: float32 (n, columns) or (n, height, width, channels), as
@@ -49,6 +54,7 @@ def build(spec: ModelSpec, training: TrainingParameters | None = None) -> keras.
     Args:
         spec: from `parse_model_spec`.
         training: a run's parameters; None means the spec's own.
+        optimizer: instead of the one that they name.
 
     Returns:
         A functional model whose weights are exactly `layout_of_spec`, in that order.
@@ -62,7 +68,7 @@ def build(spec: ModelSpec, training: TrainingParameters | None = None) -> keras.
         values = _keras_layer(layer, spec.seed + position)(values)
     model = keras.Model(inputs, values, name=spec.model)
     model.compile(
-        optimizer=_optimizer(training or spec.training),
+        optimizer=optimizer or _optimizer(training or spec.training),
         loss=spec.loss,
         metrics=list(spec.metrics),
     )

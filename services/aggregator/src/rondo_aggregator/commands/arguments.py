@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -13,11 +13,12 @@ __all__ = ["UpdateFile", "command_line"]
 
 
 class UpdateFile(NamedTuple):
-    """``FILE:EXAMPLES[:STALENESS]``: a client's delta; the client is named by the file's stem."""
+    """``FILE:EXAMPLES[:STALENESS[:STEPS]]``: a client's delta; its file's stem names the client."""
 
     path: Path
     examples: int
     staleness: int = 0
+    steps: float | None = None
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -43,7 +44,7 @@ def _add_combine(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         dest="updates",
-        metavar="FILE:EXAMPLES[:STALENESS]",
+        metavar="FILE:EXAMPLES[:STALENESS[:STEPS]]",
         help="a delta of the base; combined in the order of the files' names",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
@@ -89,9 +90,19 @@ def _parameter(text: str) -> tuple[str, Scalar]:
 
 def _update(text: str) -> UpdateFile:
     name, *numbers = text.split(":")
-    if not (name and _all_digits(numbers) and len(numbers) in {1, 2}):
-        raise argparse.ArgumentTypeError(f"{text!r} is not FILE:EXAMPLES[:STALENESS]")
-    return UpdateFile(Path(name), *(int(number) for number in numbers))
+    counts, steps = numbers[:2], [_steps(number) for number in numbers[2:]]
+    if not (name and counts and _all_digits(counts) and len(steps) <= 1 and None not in steps):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FILE:EXAMPLES[:STALENESS[:STEPS]]")
+    staleness = int(counts[1]) if len(counts) > 1 else 0
+    return UpdateFile(Path(name), int(counts[0]), staleness, *steps)
+
+
+def _steps(text: str) -> float | None:
+    try:
+        steps: float = msgspec.json.decode(text, type=Annotated[float, msgspec.Meta(ge=1, le=1e9)])
+    except msgspec.MsgspecError:
+        return None
+    return steps
 
 
 def _version(text: str) -> tuple[str, int]:

@@ -103,6 +103,7 @@ def _inputs(
         clients=[update.path.stem for update in updates],
         examples=[update.examples for update in updates],
         staleness=[update.staleness for update in updates],
+        steps=[update.steps for update in updates],
         base=lambda start, stop: base[start:stop],
         slot=(lambda name, start, stop: slots[name][start:stop]) if slots else None,
         read=in_turn(lambda client, start, stop: deltas[client][start:stop]),

@@ -36,12 +36,14 @@ class Result:
         size: of that file, in bytes.
         metrics: what the clients measured on the base version.
         optimizer_state: SHA-256 of the state after the round, where the strategy keeps one.
+        control: SHA-256 of that state's control variate, where it has one.
     """
 
     sha256: str
     size: int
     metrics: Mapping[str, float]
     optimizer_state: str | None = None
+    control: str | None = None
 
 
 def may_claim(round_: RoundRow, *, owner: str, take_over: int | None) -> bool:
@@ -123,6 +125,7 @@ def commit_changes(
         updates=len(manifest.updates),
         examples=sum(entry.examples for entry in manifest.updates),
         optimizer_state=result.optimizer_state,
+        control=result.control,
         metrics=dict(result.metrics),
         committed_at=now,
     )

@@ -44,7 +44,9 @@ def commit_version(
         Unavailable: the table or the bus did not answer, or others kept being in the way.
     """
     sha256, measured = written.sha256, _measured(attempt, source, store)
-    result = Result(sha256, source.layout.size_bytes, measured, written.optimizer_state)
+    result = Result(
+        sha256, source.layout.size_bytes, measured, written.optimizer_state, written.control
+    )
     event = version_committed(attempt, claimed.base + 1, result, now)
     changes = commit_changes(attempt, claimed, source.manifest, result, now)
     if not _apply(attempt, claimed, sha256, [*changes, outbox_put(event, service=SERVICE)], store):

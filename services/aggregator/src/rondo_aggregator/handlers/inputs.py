@@ -79,6 +79,7 @@ def inputs_of(source: Source, objects: Objects) -> Inputs:
         clients=[one.client_id for one in manifest.updates],
         examples=[one.examples for one in manifest.updates],
         staleness=[one.staleness for one in manifest.updates],
+        steps=[one.steps for one in manifest.updates],
         base=lambda start, stop: columns(base, start, stop),
         slot=slot if slots else None,
         read=read,

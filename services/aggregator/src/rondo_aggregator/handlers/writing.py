@@ -11,7 +11,7 @@ from rondo_aggregator.handlers.partials import read_mix, shard_key
 from rondo_aggregator.handlers.ports import Objects
 from rondo_aggregator.handlers.reading import Source
 from rondo_aggregator.strategies.cohort import Mix
-from rondo_aggregator.strategies.combination import Strategy
+from rondo_aggregator.strategies.combination import CONTROL, Strategy
 from rondo_aggregator.strategies.rounds import columns_of
 from rondo_core.layout import FLOAT32, Layout
 from rondo_core.model_store import slot_key, state_key, weights_key
@@ -22,10 +22,15 @@ __all__ = ["Written", "state_after", "write_version"]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What lies in the store and is not a row yet: digests of the version and of its state."""
+    """What lies in the store and is not a row yet: digests of the version and of its state.
+
+    Attributes:
+        control: of the state's control variate, which clients are given.
+    """
 
     sha256: str
     optimizer_state: str | None
+    control: str | None = None
 
 
 def write_version(source: Source, shards: Sequence[Shard], objects: Objects) -> Written:
@@ -46,14 +51,14 @@ def write_version(source: Source, shards: Sequence[Shard], objects: Objects) -> 
             for name in source.strategy.slots
         }
         sha256 = _assemble(source, shards, objects, weights_key)
-        return Written(sha256, _write_state(source, mix, slots, objects))
+        return Written(sha256, _write_state(source, mix, slots, objects), slots.get(CONTROL))
     mix = mix_alone(source, objects)
     columns = columns_of(source.strategy, mix, inputs_of(source, objects), 0, source.layout.size)
     arrays = zip(source.strategy.slots, columns.slots, strict=True)
     slots = {name: _put(source, array.tobytes(), objects, slot_key) for name, array in arrays}
     data = columns.weights.astype(FLOAT32, copy=False).tobytes()
     sha256 = _put(source, data, objects, weights_key)
-    return Written(sha256, _write_state(source, mix, slots, objects))
+    return Written(sha256, _write_state(source, mix, slots, objects), slots.get(CONTROL))
 
 
 def state_after(

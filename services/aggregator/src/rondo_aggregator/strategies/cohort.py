@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from rondo_aggregator.strategies.arrays import Float64Array
-from rondo_core.errors import EmptyRound, Invalid
+from rondo_core.errors import EmptyRound, Invalid, StrategyInvalid
 
 __all__ = ["Cohort", "Mix", "as_products", "decode_mix", "encode_mix", "equal_mix", "mix_of"]
 
@@ -21,6 +21,7 @@ class Cohort:
         clients: their ids.
         examples: n_k of each.
         staleness: of each, versions between its base and the round's.
+        steps: of each, how many plain steps its training was worth; None where it did not say.
         products: float64 (clients, clients), the inner products of the deltas; only the diagonal
             is filled where norms are enough, and it is None where neither was asked for. With a
             centre it has one more row and column, the last.
@@ -30,8 +31,22 @@ class Cohort:
     clients: Sequence[str]
     examples: Sequence[int]
     staleness: Sequence[int] = ()
+    steps: Sequence[float | None] = ()
     products: Float64Array | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def declared_steps(self) -> tuple[float, ...]:
+        """The steps of each client.
+
+        Raises:
+            StrategyInvalid: somebody did not say, or said less than 1.
+        """
+        steps = self.steps or [None] * len(self.clients)
+        for client, number in zip(self.clients, steps, strict=True):
+            if number is None or not number >= 1:
+                raise StrategyInvalid(f"{client} declared {number} local steps, at least 1 count")
+        return tuple(float(number or 0) for number in steps)
 
     @property
     def norms(self) -> tuple[float, ...]:
@@ -50,6 +65,8 @@ class Mix:
         divisor: of the weighted sum, positive.
         centre: how much of the kept centre is added to the mean.
         scalars: what the rules keep for the next round.
+        control: of each delta, what is added to the kept control variate; empty where none is kept.
+        control_kept: how much of the kept control variate stays.
     """
 
     factors: tuple[float, ...]
@@ -57,9 +74,11 @@ class Mix:
     divisor: float
     centre: float = 0.0
     scalars: dict[str, float] = field(default_factory=dict)
+    control: tuple[float, ...] = ()
+    control_kept: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers = (*self.factors, *self.weights, self.centre, *self.scalars.values())
+        numbers = (*self.factors, *self.weights, self.centre, *self.scalars.values(), *self.control)
         if not all(map(math.isfinite, numbers)):
             raise EmptyRound(f"a client's factor or weight is not finite: {self}")
         if not (math.isfinite(self.divisor) and self.divisor > 0):

@@ -1,7 +1,7 @@
 """A strategy as functions, and what they make of a stretch of columns."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from rondo_core.weights import first_not_finite
 
 __all__ = [
     "CENTRE",
+    "CONTROL",
     "ColumnRule",
     "Columns",
     "Need",
@@ -30,6 +31,8 @@ _BLOCK_VALUES = 262_144
 """Values of all clients in a block that is sorted: 1 MiB of float32."""
 CENTRE = "centre"
 """The slot that keeps the combined delta of the round before."""
+CONTROL = "control"
+"""The slot that keeps the control variate: what the clients' mean step is, with the sign of g."""
 
 Need = Literal["nothing", "norms", "products"]
 """What the client weights must know of the deltas before any column is combined."""
@@ -75,6 +78,7 @@ class Strategy:
         column_rule: how the deltas of a column become one.
         optimizer: how that becomes a step.
         centred: whether the combined delta is kept for the next round.
+        controlled: whether a control variate is kept for the next round.
         stateful: whether anything is kept for the next round.
     """
 
@@ -84,12 +88,18 @@ class Strategy:
     column_rule: ColumnRule
     optimizer: Optimizer
     centred: bool = False
+    controlled: bool = False
     stateful: bool = False
 
     @property
     def slots(self) -> dict[str, float]:
         """Name and first value of every state vector; the centre is the last."""
-        return {**self.optimizer.slots, **({CENTRE: 0.0} if self.centred else {})}
+        control = {CONTROL: 0.0} if self.controlled else {}
+        return {**self.optimizer.slots, **control, **({CENTRE: 0.0} if self.centred else {})}
+
+    def control_of(self, slots: Sequence[Float32Array]) -> Float32Array:
+        """Return the control variate among the arrays of `slots`."""
+        return slots[len(self.optimizer.slots)]
 
     def mix(self, cohort: Cohort) -> Mix:
         """Decide how much each client counts.
@@ -100,7 +110,9 @@ class Strategy:
         """
         mix = self.client_weights(cohort)
         reweigh = self.column_rule.reweigh
-        return mix if reweigh is None else reweigh(cohort, mix)
+        if reweigh is None:
+            return mix
+        return replace(reweigh(cohort, mix), control=mix.control, control_kept=mix.control_kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,7 @@ def stepped(
     step: int,
     *,
     first: int = 0,
+    control: Float64Array | None = None,
 ) -> Columns:
     """Take the server optimizer's step, block by block, and round once to float32.
 
@@ -180,6 +193,7 @@ def stepped(
         slots: one float32 (columns,) array for each of the strategy's slots; only read.
         step: which of the run's, from 1.
         first: the model's number of the first of these columns, for the words of an error.
+        control: float64 (columns,), the control variate after the round, where one is kept.
 
     Returns:
         Arrays owned by the caller.
@@ -198,6 +212,8 @@ def stepped(
             weights[block] = base[block] + move
             for slot, values in zip(after, new, strict=False):
                 slot[block] = values
+        if control is not None:
+            after[own][:] = control
         if strategy.centred:
             after[-1][:] = delta
     for name, array in (("result", weights), *zip(strategy.slots, after, strict=True)):

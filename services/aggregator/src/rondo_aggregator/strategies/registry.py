@@ -12,8 +12,10 @@ from rondo_aggregator.strategies.client_weights.bulyan import bulyan_selection
 from rondo_aggregator.strategies.client_weights.clip import clipped
 from rondo_aggregator.strategies.client_weights.equal import equal_weights
 from rondo_aggregator.strategies.client_weights.examples import examples_mix
+from rondo_aggregator.strategies.client_weights.fednova import normalised
 from rondo_aggregator.strategies.client_weights.fltrust import trusted
 from rondo_aggregator.strategies.client_weights.krum import krum, multi_krum
+from rondo_aggregator.strategies.client_weights.scaffold import controlled
 from rondo_aggregator.strategies.client_weights.staleness import discounted
 from rondo_aggregator.strategies.cohort import Cohort, Mix
 from rondo_aggregator.strategies.column_rules.bulyan import near_median
@@ -72,9 +74,11 @@ _WEIGHTS: Mapping[str, _Weights] = MappingProxyType(
         "clip": _Weights(clipped, "norms"),
         "equal": _Weights(equal_weights),
         "examples": _Weights(examples_mix),
+        "fednova": _Weights(normalised),
         "fltrust": _Weights(trusted, "products"),
         "krum": _Weights(krum, "products"),
         "multi-krum": _Weights(multi_krum, "products"),
+        "scaffold": _Weights(controlled),
         "staleness": _Weights(discounted),
     }
 )
@@ -144,7 +148,8 @@ def composed(choice: StrategyChoice) -> Strategy:
         ),
         optimizer=_optimizer(stepper, slots, choice.server_optimizer),
         centred=centred,
-        stateful=bool(slots) or centred or weights.function is adaptively_clipped,
+        controlled=weights.function is controlled,
+        stateful=bool(slots) or centred or weights.function in {adaptively_clipped, controlled},
     )
 
 

@@ -52,6 +52,7 @@ class Inputs:
         clients: their ids, in the manifest's order.
         examples: of each.
         staleness: of each.
+        steps: of each.
         base: reads columns ``[start, stop)`` of the base version.
         slot: reads the same of a state vector; None where the round before left no state.
         read: reads deltas.
@@ -68,6 +69,7 @@ class Inputs:
     base: Callable[[int, int], Float32Array]
     read: Read
     staleness: Sequence[int] = ()
+    steps: Sequence[float | None] = ()
     slot: Callable[[str, int, int], Float32Array] | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
     step: int = 1
@@ -142,6 +144,7 @@ def mix_of_round(strategy: Strategy, inputs: Inputs, nodes: Sequence[Node]) -> M
         clients=inputs.clients,
         examples=inputs.examples,
         staleness=inputs.staleness,
+        steps=inputs.steps,
         products=total(nodes) if nodes else None,
         scalars=inputs.scalars,
     )
@@ -156,25 +159,39 @@ def columns_of(strategy: Strategy, mix: Mix, inputs: Inputs, start: int, stop: i
         Invalid: a column of the result is not finite.
     """
     slots = inputs.slots(strategy, start, stop)
-    if strategy.column_rule.order is None:
-        delta = _weighted_sum(mix, inputs, start, stop)
-        delta = combined_delta(strategy, mix, delta, slots)
-    else:
+    ordered = strategy.column_rule.order is not None
+    wanted = [] if ordered else [mix.coefficients]
+    if strategy.controlled:
+        wanted.append(np.array(mix.control))
+    sums = _weighted_sums(wanted, inputs, start, stop)
+    control = None
+    if strategy.controlled:
+        control = sums.pop()
+        control += mix.control_kept * strategy.control_of(slots).astype(np.float64)
+    if ordered:
         delta = _ordered(strategy, mix, inputs, start, stop)
-    return stepped(strategy, inputs.base(start, stop), delta, slots, inputs.step, first=start)
+    else:
+        delta = combined_delta(strategy, mix, sums.pop(), slots)
+    base = inputs.base(start, stop)
+    return stepped(strategy, base, delta, slots, inputs.step, first=start, control=control)
 
 
-def _weighted_sum(mix: Mix, inputs: Inputs, start: int, stop: int) -> Float64Array:
-    coefficients = mix.coefficients
-    counting = [int(k) for k in np.flatnonzero(coefficients)]
+def _weighted_sums(
+    coefficients: Sequence[Float64Array], inputs: Inputs, start: int, stop: int
+) -> list[Float64Array]:
+    """Sum the deltas once for each list of coefficients, reading them once."""
+    if not coefficients:
+        return []
+    counting = [int(k) for k in np.flatnonzero(np.any(coefficients, axis=0))]
     size = inputs.group
     groups = [tuple(counting[k : k + size]) for k in range(0, len(counting), size)]
     ends = _cut(start, stop, inputs.stretch_columns)
     wishes = [Wanted(group, *two) for two in ends for group in groups]
-    sums = np.zeros(stop - start, np.float64)
+    sums = [np.zeros(stop - start, np.float64) for _ in coefficients]
     for wish, deltas in zip(wishes, inputs.read(wishes), strict=True):
-        part = sums[wish.start - start : wish.stop - start]
-        add_weighted(part, deltas, coefficients[list(wish.clients)])
+        part = slice(wish.start - start, wish.stop - start)
+        for total_, each in zip(sums, coefficients, strict=True):
+            add_weighted(total_[part], deltas, each[list(wish.clients)])
         deltas.clear()  # not held while the next ones are waited for
     return sums
 

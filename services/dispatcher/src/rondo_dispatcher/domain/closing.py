@@ -86,6 +86,7 @@ def manifest_of(attempt: Attempt) -> Manifest:
                 examples=update.examples,
                 key=update.key,
                 object_version=update.object_version or "",
+                steps=update.steps,
             )
             for update in attempt.accepted
         ),

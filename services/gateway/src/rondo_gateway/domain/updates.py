@@ -14,6 +14,7 @@ from rondo_core.events import UpdateSubmitted
 from rondo_core.keys import update_key
 from rondo_core.rows import RoundRow, UpdateRow, to_item
 from rondo_core.run_store import Absent, AnyOf, Equals, Put, Update
+from rondo_core.strategies import needs_steps
 from rondo_gateway.domain.attempts import AttemptId
 from rondo_gateway.domain.refusals import Forbidden, Missing, Refused, Unfit
 
@@ -52,16 +53,20 @@ def check_chosen(round_: RoundRow | None, where: AttemptId, client_id: str, mode
     return round_
 
 
-def check_declaration(body: Declaration, *, size_bytes: int) -> None:
+def check_declaration(body: Declaration, round_: RoundRow, *, size_bytes: int) -> None:
     """Check what a declaration's types do not show.
 
     Args:
         body: the declaration.
+        round_: the attempt that it is for.
         size_bytes: the length of every file of the round's layout.
 
     Raises:
-        Unfit: ``wrong-size`` or ``invalid-metrics``.
+        Unfit: ``wrong-size``, ``missing-steps`` or ``invalid-metrics``.
     """
+    if body.steps is None and needs_steps(round_.strategy, round_.parameters):
+        rule = f"strategy {round_.strategy!r} needs the number of local steps - at `$.steps`"
+        raise Unfit("missing-steps", rule)
     if body.size != size_bytes:
         rule = f"{body.size} bytes; a file of the round's layout has {size_bytes} - at `$.size`"
         raise Unfit("wrong-size", rule)
@@ -83,6 +88,7 @@ def declared_row(client_id: str, body: Declaration, *, key: str, now: datetime) 
         size=body.size,
         examples=body.examples,
         metrics=body.metrics,
+        steps=body.steps,
         key=key,
         declared_at=now,
     )

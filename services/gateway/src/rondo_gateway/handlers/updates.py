@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from rondo_core.bus import Publish
-from rondo_core.client_wire import Declaration, Declared, Receipt
+from rondo_core.client_wire import Declaration, Declared, Outcome, Receipt
 from rondo_core.errors import Unavailable
 from rondo_core.keys import round_key, update_key
 from rondo_core.model_rows import ClientRow
@@ -29,7 +29,7 @@ from rondo_gateway.handlers.archive import Archive
 from rondo_gateway.handlers.grouping import SharedReads
 from rondo_gateway.handlers.models import LINK_SECONDS
 
-__all__ = ["declare", "read_receipt", "report"]
+__all__ = ["declare", "read_outcome", "read_receipt", "report"]
 
 
 def declare(
@@ -50,7 +50,7 @@ def declare(
         Unavailable: the table did not answer.
     """
     round_ = _load_round(where, client, reads=reads)
-    check_declaration(body, size_bytes=archive.version(where.run_id, round_.base).size)
+    check_declaration(body, round_, size_bytes=archive.version(where.run_id, round_.base).size)
     key = object_key(*where, client.client_id, body.sha256)
     row = declared_row(client.client_id, body, key=key, now=now)
     if not _written(declare_change(where, row), round_, store=store):
@@ -101,6 +101,20 @@ def read_receipt(where: AttemptId, client: ClientRow, *, store: RunStore) -> Rec
     if row is None:
         raise Missing("not-found", f"{client.client_id} declared nothing for attempt {where}")
     return receipt(where, row)
+
+
+def read_outcome(
+    where: AttemptId, client: ClientRow, *, store: RunStore, reads: SharedReads
+) -> Outcome:
+    """Say how an attempt stands, and this client's update in it.
+
+    Raises:
+        Refusal: there is no such attempt, or the client was not chosen for it.
+        Unavailable: the table did not answer.
+    """
+    round_ = _load_round(where, client, reads=reads)
+    row = _load_update(where, client, store=store)
+    return Outcome(round_state=round_.state, update_state=None if row is None else row.state)
 
 
 def _written(change: Change, round_: RoundRow, *, store: RunStore) -> bool:

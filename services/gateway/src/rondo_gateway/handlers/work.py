@@ -6,9 +6,18 @@ from datetime import datetime, timedelta
 from rondo_core.client_wire import Assignment, BaseVersion
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.keys import ASSIGN_PREFIX, GATE_PREFIX, UPDATE_PREFIX, attempt_pk, run_key
-from rondo_core.model_store import UploadLinks, weights_key
-from rondo_core.rows import AssignRow, GateRow, RoundRow, RunRow, UpdateRow, from_item
+from rondo_core.model_store import UploadLinks, slot_key, weights_key
+from rondo_core.rows import (
+    AssignRow,
+    GateRow,
+    RoundRow,
+    RunRow,
+    UpdateRow,
+    VersionRow,
+    from_item,
+)
 from rondo_core.run_store import Item, RunStore
+from rondo_core.strategies import keeps_control
 from rondo_gateway.domain.attempts import AttemptId, attempt_of
 from rondo_gateway.domain.snapshot import Interests, OpenAttempt, Snapshot
 from rondo_gateway.handlers.archive import Archive
@@ -60,23 +69,37 @@ def observe(
 
 
 def assignment(attempt: OpenAttempt, client_id: str, *, links: UploadLinks) -> Assignment:
-    """Spell out what a client is asked to do, with a link to the base version."""
-    assigned, base = attempt.assigned[client_id], attempt.base
-    url = links.for_download(weights_key(base.sha256), expires_seconds=LINK_SECONDS)
+    """Spell out what a client is asked to do, with links to the base version and what goes with it.
+
+    The control variate's file has the layout, and so the size, of the version.
+    """
+    assigned, base, round_ = attempt.assigned[client_id], attempt.base, attempt.round
+    file = _linked(base, base.sha256, weights_key(base.sha256), links=links)
+    controlled = keeps_control(round_.strategy, round_.parameters)
+    control = None
+    if controlled and base.control is not None:
+        control = _linked(base, base.control, slot_key(base.control), links=links)
     return Assignment(
         run_id=attempt.where.run_id,
         round=attempt.where.round,
         attempt=attempt.where.attempt,
         rounds=attempt.run.rounds,
-        model=attempt.round.model,
-        spec=attempt.round.spec,
-        layout=attempt.round.layout,
-        base=BaseVersion(version=base.version, sha256=base.sha256, size=base.size, url=url),
+        model=round_.model,
+        spec=round_.spec,
+        layout=round_.layout,
+        base=file,
         seed=assigned.seed,
         training=assigned.training,
         deadline_at=attempt.deadline_at,
         metrics=base.metrics,
+        controlled=controlled,
+        control=control,
     )
+
+
+def _linked(base: VersionRow, sha256: str, key: str, *, links: UploadLinks) -> BaseVersion:
+    url = links.for_download(key, expires_seconds=LINK_SECONDS)
+    return BaseVersion(version=base.version, sha256=sha256, size=base.size, url=url)
 
 
 def _active_rounds(store: RunStore) -> tuple[list[RoundRow], set[str]]:

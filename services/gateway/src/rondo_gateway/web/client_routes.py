@@ -6,13 +6,22 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from rondo_core.client_wire import Declaration, Declared, Enrolled, Enrolment, Receipt, Report, Work
+from rondo_core.client_wire import (
+    Declaration,
+    Declared,
+    Enrolled,
+    Enrolment,
+    Outcome,
+    Receipt,
+    Report,
+    Work,
+)
 from rondo_core.rows import RunRow
 from rondo_gateway.domain.attempts import AttemptId, parse_attempt
 from rondo_gateway.domain.snapshot import OpenAttempt, Snapshot, Waiter, judged, over, pick
 from rondo_gateway.domain.updates import receipt
 from rondo_gateway.handlers.enrolment import enrol
-from rondo_gateway.handlers.updates import declare, read_receipt, report
+from rondo_gateway.handlers.updates import declare, read_outcome, read_receipt, report
 from rondo_gateway.handlers.work import assignment
 from rondo_gateway.web.bodies import Json, gives, read_body, takes
 from rondo_gateway.web.credentials import TheClient
@@ -22,7 +31,8 @@ __all__ = ["MAX_WAIT_SECONDS", "NAME", "router"]
 
 MAX_WAIT_SECONDS = 30.0
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-UPDATE = "/v1/runs/{run}/rounds/{round}/attempts/{attempt}/update"
+ATTEMPT = "/v1/runs/{run}/rounds/{round}/attempts/{attempt}"
+UPDATE = f"{ATTEMPT}/update"
 
 router = APIRouter(tags=["clients"])
 
@@ -139,3 +149,10 @@ async def wait_for_verdict(
     if row is not None:
         return Json(receipt(where, row))
     return Json(await run_in_threadpool(read_receipt, where, client, store=door.ports.store))
+
+
+@router.get(f"{ATTEMPT}/outcome", responses=gives(Outcome))
+async def show_outcome(where: Where, client: TheClient, door: TheDoor) -> Response:
+    """Say what became of an attempt, and of the client's update in it, at once."""
+    outcome = partial(read_outcome, where, client, store=door.ports.store, reads=door.reads)
+    return Json(await run_in_threadpool(outcome))
