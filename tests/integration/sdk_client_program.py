@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import rondo
-from rondo import NumpyTrainer, RoundTask
+from rondo import NumpyTrainer, RoundTask, Trained
 from tests.unit.rondo.linear import evaluate, line_data, step
 
 
 class LoggingTrainer(NumpyTrainer):
     """Notes every round that is really trained."""
 
-    def train(self, weights: Mapping[str, Any], task: RoundTask) -> tuple[Mapping[str, Any], int]:
+    def train(self, weights: Mapping[str, Any], task: RoundTask) -> Trained:
         with Path(sys.argv[5]).open("a") as log:
             log.write(f"{task.round}\n")
         return super().train(weights, task)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,18 @@ def weights(path: Path) -> Float32Array:
     return decode(path.read_bytes(), LAYOUT)
 
 
-def committed(world: World, strategy: str, parameters: dict[str, Scalar] | None = None) -> str:
+def committed(
+    world: World,
+    strategy: str,
+    parameters: dict[str, Scalar] | None = None,
+    *,
+    steps: Mapping[str, float] | None = None,
+) -> str:
     """Let a round of the same updates be combined by tasks; return the version's digest."""
     world.open_round(base=BASE)
     for client, delta in zip(CLIENTS, DELTAS, strict=True):
-        world.submit(client, delta, examples=EXAMPLES[client])
+        said = {} if steps is None else {"steps": steps[client]}
+        world.submit(client, delta, examples=EXAMPLES[client], **said)
     world.judge(*CLIENTS)
     world.seal()
     world.write_manifest(strategy, parameters)
@@ -118,6 +125,27 @@ def test_files_combine_to_the_bytes_of_a_round(
     assert hashlib.sha256((files / "next.safetensors").read_bytes()).hexdigest() == sha256
     assert answer["optimizer_state"] == version.optimizer_state
     assert list(answer["weights"]) == list(CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parameters"), [("fednova", []), ("scaffold", ["--set", "population=7"])]
+)
+def test_files_combine_by_their_steps_to_the_bytes_of_a_round(
+    world: World, command: Command, files: Path, strategy: str, parameters: list[str]
+) -> None:
+    steps = {"ada": 2.5, "bob": 1.0, "cyd": 36.0}
+    chosen: dict[str, Scalar] = {"population": 7} if parameters else {}
+    sha256 = committed(world, strategy, chosen, steps=steps)
+    plain = arguments(files, *CLIENTS)
+    given = [f"{one}:0:{steps[client]}" for one, client in zip(plain[3:], CLIENTS, strict=True)]
+    rest = ["--strategy", strategy, *parameters, "--state-out", files / "state"]
+
+    code, answer = command(*plain[:3], *given, *rest)
+
+    version = world.version()
+    assert version is not None
+    assert (code, answer["sha256"]) == (0, sha256)
+    assert answer["optimizer_state"] == version.optimizer_state
 
 
 def test_a_state_is_written_and_the_next_round_goes_on_with_it(
