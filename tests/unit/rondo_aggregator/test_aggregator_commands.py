@@ -82,7 +82,7 @@ def committed(
     """Let a round of the same updates be combined by tasks; return the version's digest."""
     world.open_round(base=BASE)
     for client, delta in zip(CLIENTS, DELTAS, strict=True):
-        said = {} if steps is None else {"steps": steps[client]}
+        said: dict[str, Any] = {} if steps is None else {"steps": steps[client]}
         world.submit(client, delta, examples=EXAMPLES[client], **said)
     world.judge(*CLIENTS)
     world.seal()
