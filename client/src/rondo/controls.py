@@ -49,7 +49,7 @@ class Correction:
         Raises:
             Invalid: the trainer does not say how many steps it took.
 
-        Source: Karimireddy et al., 2020, Algorithm 1, line 12 (arXiv:1910.06378).
+        Source: Karimireddy et al., 2020, Algorithm 1 (arXiv:1910.06378).
 
         >>> one = np.float32([1.0])
         >>> Correction(one, 3 * one).after(np.float32([-8.0]), 2)

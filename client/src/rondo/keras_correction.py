@@ -14,7 +14,7 @@ class _Corrected:
 
     The first is the gradient of FedProx's (mu/2) ||y - x||^2 (Li et al., 2020, eq. 2,
     arXiv:1812.06127), the second SCAFFOLD's c - c_k (Karimireddy et al., 2020, Algorithm 1,
-    line 9, arXiv:1910.06378).
+    arXiv:1910.06378).
     """
 
     proximal_mu = 0.0

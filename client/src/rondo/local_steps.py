@@ -23,7 +23,7 @@ def effective_steps(steps: int, *, momentum: float = 0.0, pull: float = 0.0) -> 
     Returns:
         At least 1 for at least one step; None where the training diverges whatever the data.
 
-    Source: Wang et al., 2020, section 4.1 and Table 1 (FedNova, arXiv:2007.07481).
+    Source: Wang et al., 2020, section 4, the vectors a of solvers (FedNova, arXiv:2007.07481).
 
     >>> effective_steps(4), effective_steps(2, momentum=0.5), effective_steps(2, pull=0.25)
     (4.0, 2.5, 1.75)

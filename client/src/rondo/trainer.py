@@ -33,7 +33,7 @@ class RoundTask:
         training: the run's training parameters (``epochs``, ``batch_size``, ``learning_rate``, …)
             as far as they differ from the model spec's.
         drift: in a SCAFFOLD run, what is to be subtracted from the weights with every step: the
-            learning rate times (c - c_k) of Karimireddy et al., 2020, Algorithm 1, line 9. None in
+            learning rate times (c - c_k) of Karimireddy et al., 2020, Algorithm 1. None in
             other runs.
     """
 

@@ -97,7 +97,7 @@ def test_fednova_finds_the_mean_of_the_optima_where_fedavg_follows_who_takes_mor
     averaged, _, _ = federated("fedavg", clients, rounds=400, rate=0.005)
     normalised, _, _ = federated("fednova", clients, rounds=400, rate=0.005)
 
-    # Theorem 1: FedAvg minimises the losses weighted by steps, (1 x 0 + 20 x 1)/21 for small rates.
+    # FedAvg minimises the losses weighted by steps, (1 x 0 + 20 x 1)/21 for small rates.
     assert averaged[-1] == pytest.approx(20 / 21, abs=0.02)
     assert normalised[-1] == pytest.approx(0.5, abs=0.02)
 

@@ -52,7 +52,7 @@ def scaffold(gateway: FakeGateway, rounds: int, population: int = 4) -> Run:
 def recursion(
     gateway: FakeGateway, updates: list[bytes], population: int
 ) -> list[NDArray[np.float64]]:
-    """Return c - c_k of each round by lines 12 and 17 of the paper, of one client that is N-th."""
+    """Return c - c_k of each round by the paper's Algorithm 1, of one client of N."""
     own = server = np.zeros(gateway.layout.size)
     drifts = []
     for data in updates:

@@ -101,7 +101,7 @@ CASES = (
     ),
     Case(
         "FedNova",
-        "Wang et al. 2020, eq. 8-9",
+        "Wang et al. 2020, §5",
         "fednova",
         [[[4, 0], [0, 8]]],
         [2.625, 3.5],
@@ -111,7 +111,7 @@ CASES = (
     ),
     Case(
         "SCAFFOLD, the model",
-        "Karimireddy et al. 2020, Alg. 1, line 16",
+        "Karimireddy et al. 2020, Alg. 1",
         "scaffold",
         [[[4, 0], [0, 8]], [[2, 2], [4, -2]]],
         [5, 4],
@@ -121,7 +121,7 @@ CASES = (
     ),
     Case(
         "SCAFFOLD, server learning rate",
-        "Karimireddy et al. 2020, Alg. 1, line 16",
+        "Karimireddy et al. 2020, Alg. 1",
         "scaffold",
         [[[4, 0], [0, 8]]],
         [1, 2],

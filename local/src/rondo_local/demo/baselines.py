@@ -40,6 +40,6 @@ def _accuracy(
     weights: Any = layout.to_arrays(initial_weights(spec))
     for number in range(1, rounds + 1):
         task = RoundTask(run_id="baseline", round=number, rounds=rounds, seed=number)
-        weights, _ = trainer.train(weights, task)
+        weights = trainer.train(weights, task).weights
     keras.set_flat(model, layout.flatten(weights))
     return keras.evaluate(model, holdout.x, holdout.y)["accuracy"]

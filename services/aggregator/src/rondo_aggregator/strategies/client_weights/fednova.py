@@ -20,7 +20,7 @@ def normalised(cohort: Cohort, parameters: FedNova) -> Mix:
         EmptyRound: nobody has an example.
         StrategyInvalid: a client did not declare its steps.
 
-    Source: Wang et al., 2020, eq. 8-9 and section 5 (FedNova, arXiv:2007.07481).
+    Source: Wang et al., 2020, section 5, normalised averaging (FedNova, arXiv:2007.07481).
 
     >>> mix = normalised(Cohort("ab", [1, 1], steps=[1, 3]), FedNova())
     >>> [round(factor, 6) for factor in mix.factors], mix.weights, mix.divisor

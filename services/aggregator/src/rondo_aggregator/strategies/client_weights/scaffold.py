@@ -20,7 +20,7 @@ def controlled(cohort: Cohort, parameters: Scaffold) -> Mix:
         EmptyRound: there is no client.
         StrategyInvalid: a client did not declare its steps, or there are more than N.
 
-    Source: Karimireddy et al., 2020, Algorithm 1, lines 10-17, option II (arXiv:1910.06378).
+    Source: Karimireddy et al., 2020, Algorithm 1, option II (SCAFFOLD, arXiv:1910.06378).
 
     >>> mix = controlled(Cohort("ab", [9, 1], steps=[1, 5]), Scaffold(population=8))
     >>> mix.weights, mix.divisor, mix.control, mix.control_kept
