@@ -228,6 +228,8 @@ def test_no_updates_and_no_weights_are_an_empty_round() -> None:
         mix_of([])
     with pytest.raises(EmptyRound, match="none of 2 updates has a staleness of at most 3"):
         played("fedbuff", random_deltas(2, 4), staleness=[4, 5])
+    with pytest.raises(EmptyRound, match="no client is there to average"):
+        named("scaffold", {"population": 9}, owned=lambda _: None).mix(Cohort([], []))
     with pytest.raises(EmptyRound, match="no client is left for the column rule"):
         order_columns(ColumnRule(), [], [], [])
 

@@ -118,6 +118,25 @@ def test_a_different_request_under_the_same_run_id_is_dead_lettered_naming_the_f
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"strategy": "fednova", "training": {"proximal_mu": 0.5}},
+        {"strategy": "scaffold", "parameters": {"population": 2}, "training": {"momentum": 0.9}},
+        {"training": {"proximal_mu": 0.5, "optimizer": "adam"}},
+    ],
+)
+def test_a_run_whose_clients_take_part_in_its_algorithm_begins(
+    world: World, changes: dict[str, Any]
+) -> None:
+    world.register()
+
+    world.hear(request(**changes))
+
+    run = world.run()
+    assert (run.state, run.training) == ("RUNNING", changes["training"])
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"model": "cats"}, "model 'cats' has not registered a model spec"),
@@ -130,6 +149,22 @@ def test_a_different_request_under_the_same_run_id_is_dead_lettered_naming_the_f
         ),
         ({"training": {"epoch": 3}}, "training: "),
         ({"training": {"epochs": 0}}, "training: $.training.epochs"),
+        (
+            {"strategy": "fednova", "training": {"optimizer": "adam"}},
+            "optimizer 'adam': strategy 'fednova' needs plain steps",
+        ),
+        (
+            {"strategy": "scaffold", "parameters": {"population": 1}},
+            "population 1 is less than target 2",
+        ),
+        (
+            {
+                "strategy": "scaffold",
+                "parameters": {"population": 2},
+                "training": {"proximal_mu": 0.5},
+            },
+            "proximal_mu 0.5: SCAFFOLD goes without",
+        ),
     ],
 )
 def test_an_impossible_run_is_failed_with_a_reason(

@@ -10,8 +10,8 @@ from rondo_core.keys import head_key, run_key, run_pointer_key, version_key
 from rondo_core.model_rows import SpecRow
 from rondo_core.rows import HeadRow, RunPointerRow, RunRow, VersionRow, to_item
 from rondo_core.run_store import Absent, Change, Put
-from rondo_core.strategies import check_strategy
-from rondo_core.training_parameters import TrainingParameters
+from rondo_core.strategies import check_strategy, keeps_control, needs_steps, read_strategy
+from rondo_core.training_parameters import RunTraining, TrainingParameters
 from rondo_dispatcher.domain.plan import Plan
 
 __all__ = [
@@ -58,14 +58,24 @@ def fault(request: RunRequested) -> str | None:
         check_strategy(request.strategy, request.parameters)
     except StrategyInvalid as exc:
         return str(exc)
-    return _training_fault(request)
-
-
-def _training_fault(request: RunRequested) -> str | None:
     try:
-        TrainingParameters().overridden(request.training)
+        training = TrainingParameters().overridden(request.training)
     except SpecInvalid as exc:
         return f"training: {exc}"
+    return _local_fault(request, training)
+
+
+def _local_fault(request: RunRequested, training: RunTraining) -> str | None:
+    """Return why the strategy does not go with the training; the spec's own is the client's."""
+    if needs_steps(request.strategy, request.parameters) and training.optimizer == "adam":
+        return f"training: optimizer 'adam': strategy {request.strategy!r} needs plain steps"
+    if not keeps_control(request.strategy, request.parameters):
+        return None
+    population = read_strategy(request.strategy, request.parameters).client_weights.population
+    if population < request.target:
+        return f"population {population} is less than target {request.target}"
+    if training.proximal_mu:
+        return f"training: proximal_mu {training.proximal_mu:g}: SCAFFOLD goes without"
     return None
 
 
