@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from examples.sample_models import identity
 from tests.architecture.packages import ROOT
-from tests.containers.engine import PROJECT, docker, inspect
+from tests.containers.engine import docker, inspect
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -86,22 +87,26 @@ def steps(log: str, words: str) -> list[bool]:
 
 
 @pytest.mark.parametrize("user", ["0", "10001:10001", "54321:54321"])
-def test_serve_starts_inference_for_root_and_for_any_number(
-    stack: tuple[str, ...], user: str
+def test_serve_serves_a_mounted_model_for_root_and_for_any_number(
+    images: tuple[str, ...], tmp_path: Path, user: str
 ) -> None:
-    """SageMaker starts a container with the word ``serve``, as root."""
-    assert stack
-    settings = inspect(docker("compose", "ps", "-q", "inference").split()[0])["Config"]["Env"]
-    given = [part for one in settings if one.startswith("AWS") for part in ("--env", one)]
-    locked = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")  # noqa: S108
-    run = ("run", "--detach", "--user", user, "--network", f"{PROJECT}_inside", *locked, *given)
-    container = docker(*run, "rondo/inference:0.1.0", "serve").strip()
+    """SageMaker starts a container with the word ``serve``, as root, and mounts the model."""
+    assert images
+    (tmp_path / "model.onnx").write_bytes(identity())
+    tmp_path.chmod(0o755)
+    locked = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--network", "none")  # noqa: S108
+    mount = ("--volume", f"{tmp_path}:/opt/ml/model:ro")
+    run = ("run", "--detach", "--user", user, *locked, *mount, "rondo/inference:0.1.0", "serve")
+    container = docker(*run).strip()
     try:
         docker("exec", container, "python", "-c", WAIT_UNTIL_READY)
+        answer = json.loads(docker("exec", container, "python", "-c", ASK))
         docker("stop", "--time", "30", container)
         assert inspect(container)["State"]["ExitCode"] == 0
     finally:
         docker("rm", "--force", container)
+
+    assert answer == [200, 7]
 
 
 WAIT_UNTIL_READY = """
@@ -110,4 +115,17 @@ deadline = time.monotonic() + 60
 while subprocess.run(["rondo-inference", "health"]).returncode:
     assert time.monotonic() < deadline, "not ready"
     time.sleep(0.2)
+"""
+
+ASK = """
+import json, urllib.request
+tensor = {"name": "INPUT_INT32", "shape": [1, 1], "datatype": "INT32", "data": [7]}
+others = json.load(urllib.request.urlopen("http://127.0.0.1:8080/v2/models/model"))["inputs"]
+data = {"BYTES": "a", "BOOL": True}
+inputs = [tensor if one["name"] == "INPUT_INT32" else {
+    **one, "shape": [1, 1], "data": [data.get(one["datatype"], 1)]} for one in others]
+body = json.dumps({"inputs": inputs}).encode()
+answer = urllib.request.urlopen("http://127.0.0.1:8080/v2/models/model/infer", body)
+outputs = json.load(answer)["outputs"]
+print(json.dumps([answer.status, *[o["data"][0] for o in outputs if o["datatype"] == "INT32"]]))
 """
