@@ -61,7 +61,8 @@ def test_any_number_of_shards_gives_the_same_bytes_also_of_the_state(name: str) 
 
 def test_how_a_round_is_cut_into_stretches_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     deltas = random_deltas(11, 5000)
-    whole = {name: played(name, deltas).weights.tobytes() for name in ("fedavg", "trimmed-mean")}
+    names = ("fedavg", "trimmed-mean", "geometric-median", "clipped-mean")
+    whole = {name: played(name, deltas).weights.tobytes() for name in names}
     monkeypatch.setattr(rounds, "_STRETCH_VALUES", 11 * 77)
     monkeypatch.setattr(combination, "_BLOCK_VALUES", 11 * 16)
 
@@ -374,7 +375,7 @@ def test_the_tree_of_products_is_the_same_however_it_is_cut(
 ) -> None:
     rng = np.random.default_rng(leaves)
     nodes = [
-        leaf(index, list(rng.normal(size=(3, 5)).astype(np.float32)), pairs=True)
+        leaf(index, [list(rng.normal(size=(3, 5)).astype(np.float32))], pairs=True)
         for index in range(leaves)
     ]
     cuts = sorted({0, min(first, leaves), min(second, leaves), leaves})
@@ -389,8 +390,8 @@ def test_products_are_those_of_numpy_and_norms_their_diagonal() -> None:
     deltas = random_deltas(5, 1500)
     stacked = np.stack(deltas).astype(np.float64)
 
-    pairs = leaf(0, deltas, pairs=True).sums
-    alone = leaf(0, deltas, pairs=False).sums
+    pairs = leaf(0, [deltas], pairs=True).sums
+    alone = leaf(0, [deltas], pairs=False).sums
 
     np.testing.assert_allclose(pairs, stacked @ stacked.T, rtol=1e-12, atol=1e-10)
     assert np.diag(alone).tobytes() == np.diag(pairs).tobytes()

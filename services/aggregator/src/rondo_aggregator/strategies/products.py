@@ -16,12 +16,21 @@ from rondo_aggregator.strategies.kernels import add_products, add_squares, compi
 from rondo_core.errors import Invalid
 from rondo_core.layout import Float32Array
 
-__all__ = ["BLOCK_COLUMNS", "Node", "decode_nodes", "encode_nodes", "joined", "leaf", "total"]
+__all__ = [
+    "BLOCK_COLUMNS",
+    "TURN_COLUMNS",
+    "Node",
+    "decode_nodes",
+    "encode_nodes",
+    "joined",
+    "leaf",
+    "total",
+]
 
 BLOCK_COLUMNS = 65_536
 """Columns of a leaf. Part of the result's definition: another number gives other last bits."""
 
-_TURN_COLUMNS = 512
+TURN_COLUMNS = 512
 """So many columns of 100 clients, turned to have the clients side by side, fit the cache."""
 _HEAD = np.dtype("<i8")
 _SUM = np.dtype("<f8")
@@ -36,36 +45,45 @@ class Node:
     sums: Float64Array
 
 
-def leaf(index: int, deltas: Sequence[Float32Array], *, pairs: bool) -> Node:
+def leaf(index: int, stretches: Iterable[Sequence[Float32Array]], *, pairs: bool) -> Node:
     """Sum the products of one block.
 
     Args:
         index: which block of the model.
-        deltas: float32 (columns,) of each vector, at most ``BLOCK_COLUMNS``; only read.
+        stretches: the block's columns in their order, float32 (columns,) of each vector; all but
+            the last of a multiple of `TURN_COLUMNS`. How they are cut does not show.
         pairs: all pairs of vectors, or only each with itself.
 
     Returns:
         float64 (vectors, vectors), symmetric; without pairs only the diagonal is filled.
 
-    >>> leaf(0, [np.float32([3, 4]), np.float32([1, 0])], pairs=True).sums
+    >>> leaf(0, [[np.float32([3, 4]), np.float32([1, 0])]], pairs=True).sums
     array([[25.,  3.],
            [ 3.,  1.]])
     """
-    vectors = len(deltas)
-    even = vectors + vectors % 2
-    turned = np.zeros((_TURN_COLUMNS, even), np.float64)
-    sums = np.zeros((even, even) if pairs else (even,), np.float64)
-    add = compiled(add_products) if pairs else compiled(add_squares)
-    for start in range(0, deltas[0].size, _TURN_COLUMNS):
-        width = min(_TURN_COLUMNS, deltas[0].size - start)
-        for vector, delta in enumerate(deltas):
-            turned[:width, vector] = delta[start : start + width]
-        turned[width:] = 0
-        add(turned, sums)
+    sums = np.zeros((0, 0), np.float64)
+    vectors = 0
+    for deltas in stretches:
+        if not vectors:
+            vectors = len(deltas)
+            even = vectors + vectors % 2
+            sums = np.zeros((even, even) if pairs else (even,), np.float64)
+        _add(sums, deltas, pairs=pairs)
     if not pairs:
         return Node(0, index, np.diag(sums[:vectors]))
     upper = np.triu(sums[:vectors, :vectors])
     return Node(0, index, upper + np.triu(upper, 1).T)
+
+
+def _add(sums: Float64Array, deltas: Sequence[Float32Array], *, pairs: bool) -> None:
+    turned = np.zeros((TURN_COLUMNS, len(sums)), np.float64)
+    add = compiled(add_products) if pairs else compiled(add_squares)
+    for start in range(0, deltas[0].size, TURN_COLUMNS):
+        width = min(TURN_COLUMNS, deltas[0].size - start)
+        for vector, delta in enumerate(deltas):
+            turned[:width, vector] = delta[start : start + width]
+        turned[width:] = 0
+        add(turned, sums)
 
 
 def joined(nodes: Iterable[Node]) -> list[Node]:

@@ -7,6 +7,7 @@ of the result depends on how a round is cut into stretches, groups or shards.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -21,7 +22,14 @@ from rondo_aggregator.strategies.combination import (
     order_columns,
     stepped,
 )
-from rondo_aggregator.strategies.products import BLOCK_COLUMNS, Node, joined, leaf, total
+from rondo_aggregator.strategies.products import (
+    BLOCK_COLUMNS,
+    TURN_COLUMNS,
+    Node,
+    joined,
+    leaf,
+    total,
+)
 from rondo_core.layout import Float32Array
 
 __all__ = ["Inputs", "Wanted", "columns_of", "in_turn", "mix_of_round", "products_of", "vectors_of"]
@@ -113,17 +121,25 @@ def products_of(strategy: Strategy, inputs: Inputs, start: int, stop: int) -> li
         stop: another one, or the end of the model.
     """
     everybody = tuple(range(len(inputs.clients)))
-    blocks = max(_STRETCH_VALUES // max(len(everybody), 1) // BLOCK_COLUMNS, 1)
-    wishes = [Wanted(everybody, *ends) for ends in _cut(start, stop, blocks * BLOCK_COLUMNS)]
+    width = _STRETCH_VALUES // max(len(everybody), 1) // TURN_COLUMNS * TURN_COLUMNS
+    width = min(max(width, TURN_COLUMNS), BLOCK_COLUMNS)
+    blocks = [
+        [Wanted(everybody, *ends) for ends in _cut(*block, width)]
+        for block in _cut(start, stop, BLOCK_COLUMNS)
+    ]
+    wishes = [wish for block in blocks for wish in block]
+    found = zip(wishes, inputs.read(wishes), strict=True)
     centre = inputs.slot if strategy.centred else None
 
+    def stretches(count: int) -> Iterator[list[Float32Array]]:
+        for wish, deltas in islice(found, count):
+            kept = [] if centre is None else [centre(CENTRE, wish.start, wish.stop)]
+            yield [*deltas, *kept]
+
     def leaves() -> Iterator[Node]:
-        for wish, read in zip(wishes, inputs.read(wishes), strict=True):
-            vectors = [*read, *([centre(CENTRE, wish.start, wish.stop)] if centre else [])]
-            for first, last in _cut(0, wish.stop - wish.start, BLOCK_COLUMNS):
-                index = (wish.start + first) // BLOCK_COLUMNS
-                parts = [vector[first:last] for vector in vectors]
-                yield leaf(index, parts, pairs=strategy.need == "products")
+        for block in blocks:
+            index = block[0].start // BLOCK_COLUMNS
+            yield leaf(index, stretches(len(block)), pairs=strategy.need == "products")
 
     return joined(leaves())
 
