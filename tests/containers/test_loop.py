@@ -64,9 +64,8 @@ def ask_every_replica(operator: rondo.Operator, version: int) -> None:
     holdout, measured = load().holdout, operator.model("digits").metrics["accuracy"]
     assert len(replicas()) == 2
     for url in replicas():
-        until(f"{url} serves version {version}", partial(serves, url, version))
-        body = {"instances": holdout.x.tolist()}
-        answer = httpx.post(f"{url}/v1/models/digits:predict", json=body, timeout=60)
+        until(f"{url} answers with version {version}", partial(answers_with, url, version))
+        answer = ask(url, holdout.x)
         assert answer.headers["X-Rondo-Version"] == str(version)
         guesses = np.array(answer.json()["predictions"]).argmax(axis=1)
         share = float((guesses == holdout.y).mean())
@@ -74,11 +73,17 @@ def ask_every_replica(operator: rondo.Operator, version: int) -> None:
         assert abs(share - measured) < 1 / len(guesses)
 
 
-def serves(url: str, version: int) -> bool:
+def answers_with(url: str, version: int) -> bool:
+    """Return whether a replica, which may just have been started again, has come to a version."""
     with suppress(httpx.HTTPError):
-        answer = httpx.get(f"{url}/v1/models/digits/versions/{version}")
-        return answer.status_code == httpx.codes.OK
+        told = ask(url, load().holdout.x[:1]).headers
+        return bool(told.get("X-Rondo-Version") == str(version))
     return False
+
+
+def ask(url: str, pictures: np.ndarray) -> httpx.Response:
+    body = {"instances": pictures.tolist()}
+    return httpx.post(f"{url}/v1/models/digits:predict", json=body, timeout=60)
 
 
 def test_nothing_is_made_twice_when_bootstrap_runs_again() -> None:
