@@ -21,6 +21,7 @@ __all__ = ["CLOSURES", "Closure", "Install", "Installed", "Project", "build_whee
 PINS = ROOT / "constraints.txt"
 
 _OF_EXTRAS = {
+    "rondo.keras_correction": "keras",
     "rondo.keras_trainer": "keras",
     "rondo_core.aws": "aws",
     "rondo_core.consumer": "service",

@@ -42,11 +42,17 @@ class AwsEmulator:
     def environment(self) -> dict[str, str]:
         """What a program's environment needs so that its AWS calls come here."""
         return {
-            "AWS_ACCESS_KEY_ID": "test",
+            **self.credentials(),
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_REGION": self.region,
+        }
+
+    def credentials(self) -> dict[str, str]:
+        """What is the same for every emulator, so that one process may talk to several."""
+        return {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_SECRET_ACCESS_KEY": "test",
         }
 

@@ -102,7 +102,7 @@ def running(plan: Plan) -> Iterator[Stack]:
         redis = start_redis(
             supervisor, build_folder=plan.build_folder, state_folder=plan.folder / "redis"
         )
-        os.environ.update(aws.environment())  # boto3 reads credentials from nowhere else
+        os.environ.update(aws.credentials())  # boto3 reads them from nowhere else
         settings = AwsSettings(
             aws_endpoint_url=aws.endpoint_url, aws_region=aws.region, rondo_prefix=plan.prefix
         )

@@ -31,6 +31,7 @@ __all__ = [
     "needs_steps",
     "read_parameters",
     "read_strategy",
+    "root_client",
 ]
 
 CLIENT_WEIGHTS: Mapping[str, type[Any]] = MappingProxyType(
@@ -153,6 +154,15 @@ def needs_steps(name: str, parameters: Mapping[str, Scalar]) -> bool:
     (True, False)
     """
     return _weighing(name, parameters) in {"fednova", "scaffold"}
+
+
+def root_client(name: str, parameters: Mapping[str, Scalar]) -> str | None:
+    """Return the client without whose update no round can be combined, where there is one.
+
+    >>> root_client("fltrust", {"root": "hospital-a-01234567"}), root_client("fedavg", {})
+    ('hospital-a-01234567', None)
+    """
+    return str(parameters["root"]) if _weighing(name, parameters) == "fltrust" else None
 
 
 def keeps_control(name: str, parameters: Mapping[str, Scalar]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rondo_aggregator.domain.result import failure_change
 from rondo_core.errors import Unavailable
 from rondo_core.events import VersionCommitted
 from rondo_core.keys import head_key
@@ -392,6 +393,16 @@ def test_a_manifest_that_is_not_what_its_name_says_is_refused(world: World) -> N
     assert str(world.round().reason).startswith(
         f"cannot be combined: manifest {'f' * 64} has the digest"
     )
+
+
+def test_a_reason_that_is_long_is_cut_so_that_a_row_can_hold_it() -> None:
+    (told,) = [
+        change.assign["reason"]
+        for change in (failure_change(ATTEMPT, "x" * 500_000),)
+        if isinstance(change, Update)
+    ]
+
+    assert told == "x" * 1000 + "…"
 
 
 def test_an_update_that_vanished_from_the_store_is_a_reason(world: World) -> None:

@@ -8,10 +8,16 @@ import pytest
 from numba.core.caching import CacheImpl
 
 from rondo_aggregator.strategies import kernels
+from rondo_aggregator.strategies.arrays import Block
+from rondo_aggregator.strategies.column_rules.bulyan import near_median
+from rondo_aggregator.strategies.column_rules.median import median
+from rondo_aggregator.strategies.column_rules.trimmed_mean import trimmed_mean
 from rondo_aggregator.strategies.kernels import compiled
 from rondo_aggregator.strategies.sorting import pairs_for, sorting_network
 from rondo_core.layout import Float32Array
+from rondo_core.strategy_parameters import Bulyan, Nothing, TrimmedMean
 
+KERNELS = sorted(set(kernels.__all__) - {"compiled", "warm"})
 RNG = np.random.default_rng(8)
 
 
@@ -93,9 +99,17 @@ def test_the_last_steps_of_the_order_statistics_are_the_same(dtype: type[Any]) -
 
 def test_warming_compiles_everything_for_what_the_rules_pass() -> None:
     kernels.warm()
+    before = {name: set(compiled(getattr(kernels, name)).signatures) for name in KERNELS}
 
-    for name in set(kernels.__all__) - {"compiled", "warm"}:
-        assert compiled(getattr(kernels, name)).signatures
+    blocks: tuple[Block, ...] = (np.zeros((7, 3), np.float32), np.zeros((7, 3), np.float64))
+    for block in blocks:
+        median(block.copy(), np.ones(7), Nothing())
+        trimmed_mean(block.copy(), np.ones(7), TrimmedMean(trim=0.2))
+        near_median(block.copy(), np.ones(7), Bulyan())
+
+    after = {name: set(compiled(getattr(kernels, name)).signatures) for name in KERNELS}
+    assert all(before.values())
+    assert after == before
 
 
 def test_where_nothing_can_be_written_kernels_are_compiled_all_the_same(

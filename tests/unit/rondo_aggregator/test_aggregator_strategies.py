@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rondo_aggregator.strategies import combination, rounds
+from rondo_aggregator.strategies.client_weights.adaptive_clip import adaptively_clipped
 from rondo_aggregator.strategies.cohort import Cohort, Mix, decode_mix, encode_mix, mix_of
 from rondo_aggregator.strategies.combination import BLOCK_COLUMNS, ColumnRule, order_columns
 from rondo_aggregator.strategies.products import BLOCK_COLUMNS as LEAF
@@ -19,6 +20,7 @@ from rondo_core.errors import EmptyRound, Invalid, StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.layout import Float32Array
 from rondo_core.strategies import STRATEGIES
+from rondo_core.strategy_parameters import AdaptiveClip
 from tests.unit.rondo_aggregator.played_rounds import Played, columns, play
 
 SETTINGS: dict[str, dict[str, Scalar]] = {
@@ -352,8 +354,17 @@ def test_values_that_are_not_finite_never_come_through() -> None:
 
 
 def test_a_mix_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(EmptyRound, match="not finite"):
+    with pytest.raises(EmptyRound, match="weight is inf, not a finite number"):
         Mix((1.0,), (np.inf,), 1.0)
+
+
+@pytest.mark.parametrize(("norm", "length"), [(1e-38, 0.0), (3e38, 1e300)])
+def test_a_clipping_norm_neither_vanishes_nor_overflows(norm: float, length: float) -> None:
+    cohort = Cohort(["a", "b"], [1, 1], products=np.diag([length] * 2), scalars={"clip_norm": norm})
+
+    mix = adaptively_clipped(cohort, AdaptiveClip(clip_learning_rate=10.0))
+
+    assert np.finfo(np.float32).tiny <= mix.scalars["clip_norm"] <= np.finfo(np.float32).max
 
 
 def test_a_mix_comes_back_from_its_bytes_to_the_last_bit() -> None:

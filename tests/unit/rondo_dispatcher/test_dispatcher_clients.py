@@ -77,6 +77,20 @@ def test_choose_takes_every_client_about_equally_often() -> None:
     assert all(240 < taken[client] < 360 for client in clients)
 
 
+def test_choose_always_takes_who_is_always_chosen_and_leaves_the_other_places_as_they_were() -> (
+    None
+):
+    clients = [f"client-{number}" for number in range(50)]
+
+    for round_ in range(20):
+        plain = choose(clients, run_id="run", round_=round_, count=5)
+        chosen = choose(clients, run_id="run", round_=round_, count=5, always="client-7")
+
+        assert "client-7" in chosen
+        assert len(chosen) == 5
+        assert len(set(plain) - set(chosen)) <= 1
+
+
 def test_choose_takes_others_in_another_run() -> None:
     clients = [f"client-{number}" for number in range(50)]
 

@@ -120,6 +120,31 @@ def test_a_round_without_a_quorum_at_the_start_deadline_is_aborted(world: World)
     assert [event.reason for event in world.published(RoundAborted)] == [row.reason]
 
 
+def test_the_client_of_the_root_update_is_always_chosen_and_waited_for(world: World) -> None:
+    clients = [f"client-{number}" for number in range(9)]
+    world.begin(*clients, target=4, strategy="fltrust", parameters={"root": "root"})
+    assert world.row().state == "PENDING"
+
+    world.poll("root")
+    world.sweep()
+
+    assert world.row().state == "OPEN"
+    assert len(world.row().clients) == 4
+    assert "root" in world.row().clients
+
+
+def test_a_round_without_its_root_client_at_the_start_deadline_is_aborted(world: World) -> None:
+    world.begin("ann", "bob", strategy="fltrust", parameters={"root": "root"})
+
+    world.clock.advance(50)
+    world.sweep()
+
+    assert world.row().state == "ABORTED"
+    assert world.row().reason == (
+        "the root client 'root' was not there when the start deadline passed"
+    )
+
+
 def test_more_clients_than_target_are_chosen_by_run_and_round(world: World) -> None:
     clients = [f"client-{number}" for number in range(9)]
     world.begin(*clients, target=4)

@@ -78,12 +78,17 @@ def lease_change(attempt: Attempt) -> Change:
     return Update(attempt.key, add={"lease": 1}, when=(_SEALED,))
 
 
+_REASON_CHARACTERS = 1000
+"""A row and an event have to hold it, whatever an organisation's own strategy says."""
+
+
 def failure_change(attempt: Attempt, reason: str) -> Change:
     """Return the note that this round can never be combined, for the dispatcher to abort on.
 
     Without a fence: the result is a pure function, so that whoever tries comes to the same end.
     """
-    return Update(attempt.key, assign={"reason": reason}, when=(_SEALED, Lacks("reason")))
+    told = reason if len(reason) <= _REASON_CHARACTERS else f"{reason[:_REASON_CHARACTERS]}…"
+    return Update(attempt.key, assign={"reason": told}, when=(_SEALED, Lacks("reason")))
 
 
 def version_committed(

@@ -19,6 +19,7 @@ from rondo_aggregator.strategies.products import (
     Node,
     decode_nodes,
     encode_nodes,
+    joined,
 )
 from rondo_aggregator.strategies.registry import Strategies
 from rondo_aggregator.strategies.rounds import mix_of_round, products_of, vectors_of
@@ -96,7 +97,7 @@ def write_mix(source: Source, width: int, objects: Objects) -> None:
             data = objects.passing(_key(source, shard), 0, _LARGEST_PRODUCTS_BYTES)
             yield from decode_nodes(data, vectors)
 
-    objects.put(key, encode_mix(mix_of_round(source.strategy, inputs, list(nodes()))))
+    objects.put(key, encode_mix(mix_of_round(source.strategy, inputs, joined(nodes()))))
 
 
 def mix_alone(source: Source, objects: Objects) -> Mix:

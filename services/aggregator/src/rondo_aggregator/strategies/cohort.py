@@ -79,8 +79,9 @@ class Mix:
 
     def __post_init__(self) -> None:
         numbers = (*self.factors, *self.weights, self.centre, *self.scalars.values(), *self.control)
-        if not all(map(math.isfinite, numbers)):
-            raise EmptyRound(f"a client's factor or weight is not finite: {self}")
+        strange = next((number for number in numbers if not math.isfinite(number)), None)
+        if strange is not None:
+            raise EmptyRound(f"a client's factor or weight is {strange}, not a finite number")
         if not (math.isfinite(self.divisor) and self.divisor > 0):
             raise EmptyRound(f"the weights of {len(self.weights)} clients sum to {self.divisor}")
 

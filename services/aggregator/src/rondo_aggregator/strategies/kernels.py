@@ -156,13 +156,14 @@ def compiled(kernel: Kernel) -> Kernel:
 
 def warm() -> None:
     """Compile everything, so that no task waits for it; takes seconds where nothing is cached."""
-    single, total = np.zeros(4, np.float32), np.zeros(4)
-    single.flags.writeable = False
+    single, total, pairs = np.zeros(4, np.float32), np.zeros(4), np.zeros((1, 2), np.int64)
+    for array in (single, pairs):
+        array.flags.writeable = False  # as they come from a file and from a cache
     compiled(add_one)(total, np.float64(1), single)
     compiled(add_four)(total, np.ones(4), (single, single, single, single))
     compiled(add_squares)(np.zeros((4, 4)), np.zeros(4))
     compiled(add_products)(np.zeros((4, 4)), np.zeros((4, 4)))
     for block in (np.zeros((4, 4), np.float32), np.zeros((4, 4))):
-        compiled(sort_columns)(block, np.zeros((1, 2), np.int64))
+        compiled(sort_columns)(block, pairs)
         compiled(add_rows)(block, total)
         compiled(mean_near_median)(block, 2, total)

@@ -18,8 +18,12 @@ def available(clients: Iterable[ClientRow], *, now: datetime) -> tuple[str, ...]
     return tuple(sorted(client.client_id for client in clients if client.last_seen >= since))
 
 
-def choose(candidates: Iterable[str], *, run_id: str, round_: int, count: int) -> tuple[str, ...]:
+def choose(
+    candidates: Iterable[str], *, run_id: str, round_: int, count: int, always: str | None = None
+) -> tuple[str, ...]:
     """Choose ``count`` clients, seeded by run and round; fewer candidates are all chosen.
+
+    A candidate who is ``always`` chosen takes one of the places.
 
     Each candidate draws the SHA-256 of run, round and its own id, and the lowest win. So every
     subset of this size is equally likely, the order of the candidates does not matter, and one who
@@ -31,7 +35,10 @@ def choose(candidates: Iterable[str], *, run_id: str, round_: int, count: int) -
     >>> choose(["ann", "bob", "eve"], run_id="run", round_=1, count=2)
     ('bob', 'eve')
     """
-    drawn = sorted(candidates, key=lambda client: _draw("choice", run_id, round_, client))
+    drawn = sorted(
+        candidates,
+        key=lambda client: (client != always, _draw("choice", run_id, round_, client)),
+    )
     return tuple(sorted(drawn[:count]))
 
 

@@ -11,6 +11,7 @@ from rondo_core.keys import GATES, assign_key, gate_key, head_key, round_key, ru
 from rondo_core.model_rows import ClientRow
 from rondo_core.rows import AssignRow, GateRow, RoundRow, RoundState, RunRow, VersionRow, to_item
 from rondo_core.run_store import MAX_CHANGES, Absent, Change, Check, Equals, OneOf, Put, Update
+from rondo_core.strategies import root_client
 from rondo_dispatcher.domain.attempts import AttemptId, unchanged
 from rondo_dispatcher.domain.clients import available, choose, training_seed
 from rondo_dispatcher.domain.plan import Abort, Plan, row_update
@@ -103,11 +104,18 @@ def start(row: RoundRow, around: Surroundings, *, now: datetime) -> Plan | Abort
             now,
         )
     if _may_open(row, around) and _overdue(row, now):
-        return Abort(
-            f"not enough clients: {len(available(around.clients, now=now))} of {row.target}"
-            f" were there when the start deadline passed, and the quorum is {row.quorum}"
-        )
+        return Abort(_missing(row, around, now))
     return None
+
+
+def _missing(row: RoundRow, around: Surroundings, now: datetime) -> str:
+    there, when = available(around.clients, now=now), "when the start deadline passed"
+    if len(there) >= row.quorum:
+        return f"the root client {_root(around)!r} was not there {when}"
+    return (
+        f"not enough clients: {len(there)} of {row.target} were there {when},"
+        f" and the quorum is {row.quorum}"
+    )
 
 
 def _may_open(row: RoundRow, around: Surroundings) -> bool:
@@ -122,10 +130,14 @@ def _overdue(row: RoundRow, now: datetime) -> bool:
 
 def _chosen(row: RoundRow, around: Surroundings, now: datetime) -> tuple[str, ...] | None:
     there = available(around.clients, now=now)
-    enough = row.quorum if _overdue(row, now) else row.target
-    if not _may_open(row, around) or len(there) < enough:
+    enough, root = row.quorum if _overdue(row, now) else row.target, _root(around)
+    if not _may_open(row, around) or len(there) < enough or root not in {None, *there}:
         return None
-    return choose(there, run_id=row.run_id, round_=row.round, count=row.target)
+    return choose(there, run_id=row.run_id, round_=row.round, count=row.target, always=root)
+
+
+def _root(around: Surroundings) -> str | None:
+    return root_client(around.run.strategy, around.run.parameters)
 
 
 def _opened(row: RoundRow, run: RunRow, chosen: tuple[str, ...], now: datetime) -> RoundRow:

@@ -12,6 +12,8 @@ __all__ = ["CLIP_NORM", "adaptively_clipped"]
 
 CLIP_NORM = "clip_norm"
 """The scalar that is kept between rounds."""
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""Bounds of the norm: a norm of zero would stay zero for ever."""
 
 
 def adaptively_clipped(cohort: Cohort, parameters: AdaptiveClip) -> Mix:
@@ -31,5 +33,5 @@ def adaptively_clipped(cohort: Cohort, parameters: AdaptiveClip) -> Mix:
     norm = cohort.scalars.get(CLIP_NORM, parameters.initial_clip_norm)
     unclipped = sum(length <= norm for length in cohort.norms) / max(len(cohort.clients), 1)
     exponent = -parameters.clip_learning_rate * (unclipped - parameters.clip_quantile)
-    moved = float(np.float32(norm * math.exp(exponent)))
+    moved = float(np.float32(min(max(norm * math.exp(exponent), _SMALLEST), _LARGEST)))
     return mix_of([1.0 for _ in cohort.clients], clip_factors(cohort, norm), {CLIP_NORM: moved})
