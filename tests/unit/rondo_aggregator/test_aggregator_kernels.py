@@ -8,7 +8,6 @@ import pytest
 from numba.core.caching import CacheImpl
 
 from rondo_aggregator.strategies import kernels
-from rondo_aggregator.strategies.arrays import Block
 from rondo_aggregator.strategies.column_rules.bulyan import near_median
 from rondo_aggregator.strategies.column_rules.median import median
 from rondo_aggregator.strategies.column_rules.trimmed_mean import trimmed_mean
@@ -101,8 +100,7 @@ def test_warming_compiles_everything_for_what_the_rules_pass() -> None:
     kernels.warm()
     before = {name: set(compiled(getattr(kernels, name)).signatures) for name in KERNELS}
 
-    blocks: tuple[Block, ...] = (np.zeros((7, 3), np.float32), np.zeros((7, 3), np.float64))
-    for block in blocks:
+    for block in (values(7, 3), values(7, 3).astype(np.float64)):
         median(block.copy(), np.ones(7), Nothing())
         trimmed_mean(block.copy(), np.ones(7), TrimmedMean(trim=0.2))
         near_median(block.copy(), np.ones(7), Bulyan())
