@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rondo.files import write_whole
 from rondo.history import Attempt
 from rondo.home import plain_name
-from rondo_core.errors import Invalid
 from rondo_core.weights import Layout, decode, encode
 
 __all__ = ["Controls", "Correction"]
@@ -39,15 +38,12 @@ class Correction:
         """What is subtracted from the weights with every step: c - c_k."""
         return self.server - self.own
 
-    def after(self, delta: Float32Array, steps: float | None) -> Float32Array:
+    def after(self, delta: Float32Array, steps: float) -> Float32Array:
         """Return the client's next variate, option II: c_k - c + (x - y) / steps.
 
         Args:
             delta: y - x, as it is sent.
-            steps: that the training was worth.
-
-        Raises:
-            Invalid: the trainer does not say how many steps it took.
+            steps: that the training was worth, at least 1.
 
         Source: Karimireddy et al., 2020, Algorithm 1 (arXiv:1910.06378).
 
@@ -55,8 +51,6 @@ class Correction:
         >>> Correction(one, 3 * one).after(np.float32([-8.0]), 2)
         array([2.], dtype=float32)
         """
-        if steps is None:
-            raise Invalid("this is a SCAFFOLD run: train() must say how many steps it took")
         own, server = self.own.astype(np.float64), self.server.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             return (own - server - delta.astype(np.float64) / steps).astype(np.float32)

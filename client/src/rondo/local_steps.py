@@ -2,10 +2,9 @@
 
 import math
 
-__all__ = ["effective_steps"]
+from rondo_core.client_wire import LARGEST_STEPS
 
-LARGEST = 1e9
-"""The most that a client may declare."""
+__all__ = ["effective_steps"]
 
 
 def effective_steps(steps: int, *, momentum: float = 0.0, pull: float = 0.0) -> float | None:
@@ -35,4 +34,4 @@ def effective_steps(steps: int, *, momentum: float = 0.0, pull: float = 0.0) -> 
         counts.append(abs(way))
         velocity = momentum * velocity - pull * way
     total = math.fsum(counts) if all(map(math.isfinite, counts)) else math.inf
-    return total if total <= LARGEST else None
+    return total if total <= LARGEST_STEPS else None

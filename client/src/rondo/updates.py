@@ -15,7 +15,7 @@ from rondo_core.client_wire import Declaration
 from rondo_core.errors import LayoutMismatch
 from rondo_core.weights import Layout, decode, digest, encode, layout_of_file, sha256_file
 
-__all__ = ["Base", "Pending", "drop_updates", "load_update", "save_update"]
+__all__ = ["Base", "Pending", "drop_update", "drop_updates", "load_update", "save_update"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,16 @@ def load_update(folder: Path) -> tuple[Pending, Path] | None:
     return (pending, _file(folder)) if found == pending.declaration.sha256 else None
 
 
+def drop_update(folder: Path) -> None:
+    """Delete one update: it will never be taken."""
+    shutil.rmtree(folder)
+
+
 def drop_updates(updates: Path, keep: Path | None = None) -> None:
     """Delete all updates but the one in ``keep``: they are judged or late."""
     for folder in updates.glob("*"):
         if folder != keep:
-            shutil.rmtree(folder)
+            drop_update(folder)
 
 
 def _file(folder: Path) -> Path:

@@ -4,23 +4,22 @@ Whatever is worth keeping is on disk before anybody is told of it, so a program 
 any point goes on where it was: with the same bytes, and without training again.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rondo.client_calls import ClientCalls
+from rondo.contract import checked_examples, checked_metrics, checked_steps
 from rondo.controls import Controls, Correction
-from rondo.errors import LinkRefused
+from rondo.errors import LinkRefused, Refused
 from rondo.history import Attempt, Journal, Result, RoundResult
 from rondo.home import Home, plain_name
 from rondo.progress import Progress
 from rondo.store_link import StoreLink
-from rondo.submission import LINKS, submit
-from rondo.trainer import EXAMPLES, RoundTask, Trained, Trainer, TrainerFactory
-from rondo.updates import Base, Pending, drop_updates, load_update, save_update
+from rondo.submission import LINKS, Outcome, submit
+from rondo.trainer import RoundTask, Trained, Trainer, TrainerFactory
+from rondo.updates import Base, Pending, drop_update, drop_updates, load_update, save_update
 from rondo_core.client_wire import Assignment, BaseVersion, Work
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid
@@ -93,8 +92,14 @@ class Worker:
         """Hand in what an earlier program left; the gateway may not offer that round again."""
         for folder in sorted(self._tools.home.updates.glob("*")):
             found = load_update(folder)
-            if found is not None and found[0].attempt.name not in self._journal.settled:
+            if found is None or found[0].attempt.name in self._journal.settled:
+                continue
+            try:
                 self._hand_in(*found)
+            except Refused as exc:  # the same bytes would be refused at every start
+                self._settle(found[0], Outcome("rejected", str(exc)))
+                drop_update(folder)
+                self._tools.progress.show(self._journal.rounds, "dropped an update: refused")
 
     def _is_settled(self, assignment: Assignment) -> bool:
         return Attempt.of(assignment).name in self._journal.settled
@@ -133,8 +138,11 @@ class Worker:
         self._show(assignment, "waiting for the run's end" if last else "waiting for the next")
 
     def _hand_in(self, pending: Pending, file: Path) -> None:
-        tools, attempt, made = self._tools, pending.attempt, pending.declaration
-        outcome = submit(pending, file, calls=tools.calls, store=tools.store, clock=tools.clock)
+        calls, store, clock = self._tools.calls, self._tools.store, self._tools.clock
+        self._settle(pending, submit(pending, file, calls=calls, store=store, clock=clock))
+
+    def _settle(self, pending: Pending, outcome: Outcome) -> None:
+        attempt, made = pending.attempt, pending.declaration
         entry = RoundResult(
             run_id=attempt.run_id,
             round=attempt.round,
@@ -155,19 +163,22 @@ class Worker:
         trainer = self._trainer_for(assignment)
         start = tools.clock.monotonic()
         self._show(assignment, "measuring")
-        metrics = _checked_metrics(trainer.evaluate(base.weights))
+        metrics = checked_metrics(trainer.evaluate(base.weights))
         self._show(assignment, "training")
         trained = Trained(*trainer.train(base.weights, _task(assignment, base, correction)))
+        examples = checked_examples(trained.examples)
+        needed = assignment.needs_steps or assignment.controlled
+        steps = checked_steps(trained.steps, needed=needed)
         attempt, delta = Attempt.of(assignment), base.delta(trained.weights)
-        if correction is not None:
-            self._controls.save(attempt, base.layout, correction.after(delta, trained.steps))
+        if correction is not None and steps is not None:
+            self._controls.save(attempt, base.layout, correction.after(delta, steps))
         return save_update(
             folder,
             base,
             delta,
             attempt=attempt,
-            examples=_checked_examples(trained.examples),
-            steps=trained.steps,
+            examples=examples,
+            steps=steps,
             metrics=metrics,
             seconds=tools.clock.monotonic() - start,
         )
@@ -211,20 +222,3 @@ def _task(assignment: Assignment, base: Base, correction: Correction | None) -> 
         training=assignment.training,
         drift=None if correction is None else base.layout.to_arrays(correction.drift),
     )
-
-
-def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out what is not finite: JSON has no NaN, and a mean with it would be NaN for all.
-
-    Raises:
-        Invalid: the trainer does not say on how many examples it measured.
-    """
-    if not metrics.get(EXAMPLES, 0) >= 1:
-        raise Invalid(f"evaluate() gave {dict(metrics)}: {EXAMPLES!r} must be there, and >= 1")
-    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-
-
-def _checked_examples(examples: int) -> int:
-    if examples < 1:
-        raise Invalid(f"train() gave {examples} examples: there must be at least 1")
-    return int(examples)

@@ -17,6 +17,7 @@ from rondo_core.wire import Size, Upload
 
 __all__ = [
     "AUDIENCE",
+    "LARGEST_STEPS",
     "MAX_TOKEN_SECONDS",
     "Assignment",
     "BaseVersion",
@@ -32,6 +33,8 @@ __all__ = [
 
 AUDIENCE = "rondo"
 MAX_TOKEN_SECONDS = 60
+LARGEST_STEPS = 1e9
+"""The most that a client may declare."""
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,8 @@ class Assignment(_Body, frozen=True, kw_only=True):
     deadline_at: datetime
     metrics: dict[str, float] = {}
     """The run's newest point: what the clients measured, a round before, on its base version."""
+    needs_steps: bool = False
+    """Whether the run's strategy goes by the steps of an update, which must then be declared."""
     controlled: bool = False
     """Whether the run is a SCAFFOLD: clients correct their steps by control variates."""
     control: BaseVersion | None = None
@@ -114,7 +119,7 @@ class Declaration(_Body, frozen=True, kw_only=True):
     size: Size
     examples: Annotated[int, Meta(ge=1, le=10**12)]
     metrics: Annotated[dict[str, float], Meta(max_length=64)] = {}
-    steps: Annotated[float, Meta(ge=1, le=1e9)] | None = None
+    steps: Annotated[float, Meta(ge=1, le=LARGEST_STEPS)] | None = None
     """FedNova's ||a||_1: how many plain steps the local training was worth, momentum counted in.
 
     None where the trainer does not know; strategies that need it refuse the declaration.

@@ -158,6 +158,7 @@ class FakeGateway(FakeRounds, FaultyTransport):
             training=run.training,
             deadline_at=self.clock.now() + timedelta(seconds=600),
             metrics=run.curve,
+            needs_steps=run.needs_steps,
             controlled=run.population > 0,
             control=self._file(run, run.controls[-1], slot_key)
             if run.population and round_ > 1
@@ -189,6 +190,8 @@ class FakeGateway(FakeRounds, FaultyTransport):
     ) -> client_wire.Declared:
         client, round_ = self._caller(request), self._attempt(run_id, number, attempt)
         body = msgspec.json.decode(request.content, type=client_wire.Declaration)
+        if body.steps is None and self.runs[run_id].needs_steps:
+            raise Refusal(422, "missing-steps", "the strategy needs the number of local steps")
         receipt = round_.receipts.get(client)
         if receipt is None or receipt.state == "DECLARED":
             if not round_.open:

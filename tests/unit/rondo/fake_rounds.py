@@ -36,6 +36,7 @@ class Run:
     """A run, and its versions with what belongs to them.
 
     Attributes:
+        divides: whether its strategy goes by the steps of an update.
         population: of a SCAFFOLD run; 0 for any other.
         controls: the server's control variate beside each version.
     """
@@ -50,8 +51,13 @@ class Run:
     where: tuple[int, int] = (1, 1)
     attempts: dict[tuple[int, int], Round] = field(default_factory=lambda: {(1, 1): Round()})
     curve: dict[str, float] = field(default_factory=dict)
+    divides: bool = False
     population: int = 0
     controls: list[Float32Array] = field(default_factory=list)
+
+    @property
+    def needs_steps(self) -> bool:
+        return self.divides or self.population > 0
 
 
 class FakeRounds:

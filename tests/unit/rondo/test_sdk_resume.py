@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from rondo import Conflict
+from rondo.errors import Unauthorized
 from tests.unit.rondo.fake_gateway import Connect, FakeGateway, Stopped, stop
 from tests.unit.rondo.linear import CountingTrainer, line_trainer
 
@@ -89,6 +90,43 @@ def test_a_run_that_ended_while_the_client_was_down_is_reported_as_over(
 
     assert (result.state, result.reason) == ("CANCELLED", "the operator cancelled it")
     assert [entry.verdict for entry in result.rounds] == ["late"]
+
+
+def test_an_update_that_the_gateway_refuses_for_good_is_dropped_and_told_of(
+    connect: Connect, gateway: FakeGateway, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = gateway.start_run(rounds=2)
+    gateway.fault(r"PUT .*/update$", stop)
+    with pytest.raises(Stopped):
+        connect().train(trainer=CountingTrainer(), progress=False)
+    run.divides, run.state, run.reason = True, "CANCELLED", "the operator cancelled it"
+    gateway.fault(r"GET /v1/work", stop)
+
+    with pytest.raises(Stopped):
+        connect().train(trainer=CountingTrainer())
+    left = list(home.glob("**/updates/*"))
+    result = connect().train(trainer=CountingTrainer(), progress=False)
+
+    assert left == []
+    assert "round 1: rejected" in (told := capsys.readouterr().out)
+    assert "needs the number of local steps (missing-steps" in told
+    assert (result.state, [one.verdict for one in result.rounds]) == ("CANCELLED", ["rejected"])
+    assert gateway.count(r"PUT .*/update$") == 2
+
+
+def test_an_update_is_kept_while_it_is_the_client_that_the_gateway_does_not_know(
+    connect: Connect, gateway: FakeGateway, home: Path
+) -> None:
+    gateway.start_run(rounds=1)
+    gateway.fault(r"PUT .*/update$", stop)
+    with pytest.raises(Stopped):
+        connect().train(trainer=line_trainer(), progress=False)
+    gateway.fail(r"PUT .*/update$", 403, "revoked")
+
+    with pytest.raises(Unauthorized):
+        connect().train(trainer=line_trainer(), progress=False)
+
+    assert len(list(home.rglob("update.safetensors"))) == 1
 
 
 def test_a_run_that_the_gateway_forgot_does_not_keep_the_client_from_the_next(

@@ -1,12 +1,13 @@
 """A client's part in a run: what it measures, trains, sends and hears."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rondo import Invalid, RoundTask
+from rondo import Invalid, RoundTask, Trained
 from rondo_core.errors import LayoutMismatch
 from tests.unit.rondo.fake_gateway import Connect, FakeGateway
 from tests.unit.rondo.linear import CountingTrainer, line_trainer
@@ -215,6 +216,53 @@ def test_a_trainer_that_breaks_its_contract_is_told_how(
         connect().train(trainer=trainer, progress=False)
 
     assert gateway.count("PUT") == 0
+
+
+class Stepping:
+    def __init__(self, steps: Any) -> None:
+        self.inner = line_trainer()
+        self.steps = steps
+
+    def evaluate(self, weights: Mapping[str, Any]) -> Mapping[str, float]:
+        return self.inner.evaluate(weights)
+
+    def train(self, weights: Mapping[str, Any], task: RoundTask) -> Trained:
+        return self.inner.train(weights, task)._replace(steps=self.steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        (None, r"train\(\) must say how many steps it took"),
+        (0, r"train\(\) gave 0 steps: a number from 1 to 1e\+09 is needed"),
+        (0.5, "gave 0.5 steps"),
+        (float("nan"), "gave nan steps"),
+        (float("inf"), "gave inf steps"),
+        (2e9, r"gave 2000000000\.0 steps"),
+        ("many", "gave 'many' steps"),
+        ([1.0], r"gave \[1\.0\] steps"),
+    ],
+)
+def test_steps_that_no_declaration_takes_are_told_of_before_anything_is_written(
+    connect: Connect, gateway: FakeGateway, home: Path, steps: Any, text: str
+) -> None:
+    gateway.start_run(rounds=1).divides = True
+
+    with pytest.raises(Invalid, match=text):
+        connect().train(trainer=Stepping(steps), progress=False)
+
+    assert list(home.glob("**/updates/*")) == []
+    assert gateway.count("PUT") == 0
+
+
+@pytest.mark.parametrize("steps", [3, np.float32(3), np.int64(3), np.array(3.0)])
+def test_steps_may_be_any_scalar(connect: Connect, gateway: FakeGateway, steps: Any) -> None:
+    run = gateway.start_run(rounds=1)
+    run.divides = True
+
+    connect().train(trainer=Stepping(steps), progress=False)
+
+    assert [one.steps for one in run.attempts[1, 1].declared.values()] == [3.0]
 
 
 @pytest.mark.parametrize(

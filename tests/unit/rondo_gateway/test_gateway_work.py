@@ -42,10 +42,23 @@ def test_a_client_is_told_what_to_do_as_soon_as_the_round_opens(
         "training": {"epochs": 2},
         "deadline_at": "2026-01-02T03:05:45Z",
         "metrics": {"loss": 2.5},
+        "needs_steps": False,
         "controlled": False,
         "control": None,
     }
     assert f"versions/{'d' * 64}" in url
+
+
+@pytest.mark.parametrize(("strategy", "needed"), [("fednova", True), ("fedavg", False)])
+def test_clients_are_told_whether_the_run_needs_their_steps(
+    world: World, http: Http, client: Client, strategy: str, *, needed: bool
+) -> None:
+    world.version(0)
+    world.round(client, strategy=strategy)
+
+    answer = http.get("/v1/work", headers=client.headers()).json()
+
+    assert answer["assignment"]["needs_steps"] is needed
 
 
 def test_clients_of_a_scaffold_are_given_the_control_variate_once_there_is_one(

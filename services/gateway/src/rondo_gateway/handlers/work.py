@@ -17,7 +17,7 @@ from rondo_core.rows import (
     from_item,
 )
 from rondo_core.run_store import Item, RunStore
-from rondo_core.strategies import keeps_control
+from rondo_core.strategies import keeps_control, needs_steps
 from rondo_gateway.domain.attempts import AttemptId, attempt_of
 from rondo_gateway.domain.snapshot import Interests, OpenAttempt, Snapshot
 from rondo_gateway.handlers.archive import Archive
@@ -92,6 +92,7 @@ def assignment(attempt: OpenAttempt, client_id: str, *, links: UploadLinks) -> A
         training=assigned.training,
         deadline_at=attempt.deadline_at,
         metrics=base.metrics,
+        needs_steps=needs_steps(round_.strategy, round_.parameters),
         controlled=controlled,
         control=control,
     )
