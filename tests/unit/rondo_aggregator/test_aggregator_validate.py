@@ -12,7 +12,7 @@ from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.tasks import run_validate
 from rondo_core.events import UpdateAccepted, UpdateRejected
 from rondo_core.layout import Layout, TensorSpec
-from rondo_core.run_store import Update
+from rondo_core.run_store import Update, Value
 from rondo_core.safetensors_header import encode_header
 from rondo_core.weights import encode
 from tests.unit.rondo_aggregator.aggregator_world import World
@@ -191,6 +191,45 @@ def test_an_update_without_examples_is_rejected(world: World, examples: int) -> 
     world.judge("ada")
 
     assert world.updates()["ada"].code == "wrong-examples"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parameters"),
+    [
+        ("fednova", {}),
+        ("scaffold", {"population": 9}),
+        ("composed", {"client_weights": "fednova"}),
+    ],
+)
+def test_an_update_without_the_steps_that_the_strategy_goes_by_is_rejected_and_others_are_not(
+    world: World, strategy: str, parameters: dict[str, object]
+) -> None:
+    world.open_round()
+    asked: dict[str, Value] = {"strategy": strategy, "parameters": parameters}
+    world.store.commit(Update(ATTEMPT.key, assign=asked))
+    row = world.submit("ada")
+    world.submit("bob", steps=0.5)
+    world.submit("cyd", steps=1.0)
+
+    world.judge(*CLIENTS)
+
+    found = world.updates()
+    rule = f"steps declared, strategy {strategy!r} needs at least 1"
+    assert (found["ada"].code, found["ada"].reason) == ("missing-steps", f"no {rule}")
+    assert (found["bob"].code, found["bob"].reason) == ("missing-steps", f"0.5 {rule}")
+    assert world.states == {"ada": "REJECTED", "bob": "REJECTED", "cyd": "ACCEPTED"}
+    assert world.counted() == 1
+    assert row.key not in world.models.reads
+
+
+def test_a_strategy_that_goes_by_no_steps_asks_for_none(world: World) -> None:
+    world.open_round()
+    world.submit("ada")
+    world.submit("bob", steps=0.5)
+
+    world.judge("ada", "bob")
+
+    assert world.states == {"ada": "ACCEPTED", "bob": "ACCEPTED"}
 
 
 def test_an_update_of_a_client_that_was_not_chosen_is_rejected(world: World) -> None:

@@ -12,6 +12,7 @@ from rondo_core.keys import GATES
 from rondo_core.layout import Layout
 from rondo_core.rows import RoundRow, UpdateRow
 from rondo_core.run_store import MAX_CHANGES, Change, Equals, OneOf, Update
+from rondo_core.strategies import needs_steps
 
 __all__ = [
     "LATE",
@@ -68,7 +69,7 @@ def check_declaration(row: UpdateRow, round_: RoundRow, layout: Layout) -> None:
     So a client decides neither how much memory nor how much weight it gets.
 
     Raises:
-        UpdateInvalid: with ``code`` not-chosen, wrong-size or wrong-examples.
+        UpdateInvalid: with ``code`` not-chosen, wrong-size, wrong-examples or missing-steps.
     """
     if row.client_id not in round_.clients:
         raise UpdateInvalid("not-chosen", f"{row.client_id} was not chosen for this round")
@@ -77,6 +78,9 @@ def check_declaration(row: UpdateRow, round_: RoundRow, layout: Layout) -> None:
         raise UpdateInvalid("wrong-size", rule)
     if row.examples < 1:
         raise UpdateInvalid("wrong-examples", f"{row.examples} examples declared, at least 1 count")
+    if needs_steps(round_.strategy, round_.parameters) and not (row.steps or 0) >= 1:
+        rule = f"{row.steps or 'no'} steps declared, strategy {round_.strategy!r} needs at least 1"
+        raise UpdateInvalid("missing-steps", rule)
 
 
 def in_commits(accepted: Sequence[Accepted]) -> Iterator[Sequence[Accepted]]:
