@@ -116,7 +116,7 @@ class Worker:
         result = Result(run_id=run_id, state=state, reason=work.reason, rounds=rounds)
         self._remember(Journal(settled=self._journal.settled[-1:]))
         drop_updates(self._tools.home.updates)
-        self._controls.drop()
+        self._controls.drop(run_id)
         self._tools.progress.over(result)
         return result
 
@@ -185,10 +185,10 @@ class Worker:
 
     def _correction(self, assignment: Assignment, base: Base) -> Correction:
         """Return the control variates that the round starts with; both begin as zeros."""
-        home, calls = self._tools.home, self._tools.calls
+        calls = self._tools.calls
         attempt, server = Attempt.of(assignment), np.zeros_like(base.flat)
         if assignment.control is not None:
-            server = self._read(assignment, assignment.control, home.controls / "server").flat
+            server = self._read(assignment, assignment.control, self._controls.server).flat
         own = self._controls.load(attempt, base.layout, counted=lambda a: calls.outcome(a).counted)
         return Correction(own, server)
 

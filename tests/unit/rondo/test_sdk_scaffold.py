@@ -1,5 +1,6 @@
 """SCAFFOLD as a client takes part in it: its variates on disk, and what each step drifts by."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rondo import Invalid, RoundTask, Trained
-from rondo.controls import Controls, Correction
+from rondo.controls import RUNS_KEPT, Controls, Correction
 from rondo.history import Attempt
 from rondo.trainer import Weights
 from rondo_core.layout import Layout, TensorSpec
@@ -84,6 +85,27 @@ def test_nothing_of_a_run_is_left_when_it_is_over(
 
     connect().train(trainer=WatchedTrainer(), progress=False)
 
+    assert list(home.rglob("controls/**/*.safetensors")) == []
+
+
+def test_two_runs_at_a_time_keep_apart_what_the_client_learned_in_them(
+    connect: Connect, gateway: FakeGateway, home: Path
+) -> None:
+    class Alternating(WatchedTrainer):
+        def train(self, weights: Weights, task: RoundTask) -> Trained:
+            gateway.runs = dict(reversed(gateway.runs.items()))
+            return super().train(weights, task)
+
+    for name in ("run-1", "run-2"):
+        gateway.start_run(rounds=3, run_id=name).population = 4
+    trainer = Alternating()
+
+    connect().train(trainer=trainer, progress=False, runs=2)
+
+    assert {run.state for run in gateway.runs.values()} == {"FINISHED"}
+    for nth in (0, 1):
+        expected = recursion(gateway, gateway.updates[nth::2], population=4)
+        np.testing.assert_allclose(trainer.drifts[nth::2], expected, atol=1e-6)
     assert list(home.rglob("controls/**/*.safetensors")) == []
 
 
@@ -167,7 +189,9 @@ def test_other_runs_have_no_drift_and_ask_for_no_outcome(
     assert gateway.count("GET /v1/runs/run-1/rounds/1/attempts/1/outcome") == 0
 
 
-def test_the_newest_variate_that_counted_is_taken_and_others_are_deleted(tmp_path: Path) -> None:
+def test_the_newest_variate_that_counted_is_taken_and_others_of_its_run_are_deleted(
+    tmp_path: Path,
+) -> None:
     controls = Controls(tmp_path)
     attempts = [Attempt("run-1", 1, 1), Attempt("run-1", 9, 1), Attempt("run-1", 10, 1)]
     for number, attempt in enumerate([*attempts, Attempt("other-run-1", 3, 1)]):
@@ -177,7 +201,37 @@ def test_the_newest_variate_that_counted_is_taken_and_others_are_deleted(tmp_pat
     found = controls.load(Attempt("run-1", 11, 1), LAYOUT, counted=counts.__contains__)
 
     assert found.tolist() == [1.0, 1.0]
-    assert [path.name for path in tmp_path.iterdir()] == ["run-1-000009-01.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "other-run-1-000003-01.safetensors",
+        "run-1-000009-01.safetensors",
+    ]
+
+
+def test_the_variates_of_the_newest_runs_whose_end_was_not_heard_are_kept(tmp_path: Path) -> None:
+    controls = Controls(tmp_path)
+    for age in range(RUNS_KEPT + 3):
+        for round_ in (1, 2):
+            controls.save(Attempt(f"run-{age}", round_, 1), LAYOUT, np.ones(2, np.float32))
+            written = 1_000 - age if round_ == 2 else 0
+            os.utime(tmp_path / f"run-{age}-{round_:06d}-01.safetensors", (written, written))
+
+    controls.load(Attempt("run-10", 3, 1), LAYOUT, counted=lambda _: True)
+
+    left = {path.name.rsplit("-", 2)[0] for path in tmp_path.iterdir()}
+    assert left == {f"run-{age}" for age in range(RUNS_KEPT)} | {"run-10"}
+
+
+def test_a_run_that_is_over_takes_only_its_own_variates_with_it(tmp_path: Path) -> None:
+    controls = Controls(tmp_path)
+    for name in ("run-1", "run-1-000001", "other-run-1"):
+        controls.save(Attempt(name, 2, 1), LAYOUT, np.ones(2, np.float32))
+
+    controls.drop("run-1")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "other-run-1-000002-01.safetensors",
+        "run-1-000001-000002-01.safetensors",
+    ]
 
 
 def test_what_was_begun_for_the_attempt_itself_is_made_anew(tmp_path: Path) -> None:
