@@ -10,10 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from rondo_core.events import EVENT_TYPES
+from rondo_core.events import (
+    EVENT_TYPES,
+    AsyncRequest,
+    AsyncResponse,
+    AsyncResult,
+    RunProgress,
+)
 from rondo_core.topology import MAX_RECEIVES, QUEUES
 
 TARGET = Path(__file__).parent / "events.md"
+PARTS = (RunProgress, AsyncResult, AsyncRequest, AsyncResponse)
+"""What events are made of."""
 ENVELOPE = {"event_id", "run_id", "occurred_at"}
 EXAMPLE = """\
 ```json
@@ -91,8 +99,9 @@ def render() -> str:
         to = ", ".join(heard[event]) or "nobody here (for subscribers of your own)"
         lines += [f"## {event}", "", f"{inspect.getdoc(struct)}", "", f"Heard by: {to}.", ""]
         lines += _fields(schemas[event])
-    lines += ["## RunProgress", "", "The state machine's whole state.", ""]
-    lines += _fields(schemas["RunProgress"])
+    for part in PARTS:
+        lines += [f"## {part.__name__}", "", f"{inspect.getdoc(part)}", ""]
+        lines += _fields(schemas[part.__name__])
     return "\n".join(lines).rstrip() + "\n"
 
 

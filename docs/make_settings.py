@@ -14,10 +14,12 @@ import typing
 from pathlib import Path
 
 from rondo_aggregator.settings import AggregatorSettings
+from rondo_core.celery_worker import CelerySettings
 from rondo_core.settings import AwsSettings, Secret, ServiceSettings
 from rondo_dispatcher.settings import Settings as DispatcherSettings
 from rondo_evaluator.settings import Settings as EvaluatorSettings
 from rondo_gateway.settings import Settings as GatewaySettings
+from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.settings import Settings as InferenceSettings
 from rondo_local.bootstrap import BootstrapSettings
 
@@ -43,10 +45,16 @@ or the role of the machine.""",
         AwsSettings,
     ),
     (
-        "Workers: aggregator, dispatcher, evaluator",
+        "Workers: aggregator, batch, dispatcher, evaluator",
         """\
 This is their only address. Gateway and inference answer the same paths on their own port.""",
         ServiceSettings,
+    ),
+    (
+        "Workers with tasks: aggregator, batch",
+        """\
+Give the intake and the workers of one service the same values.""",
+        CelerySettings,
     ),
     ("gateway", "`rondo-gateway`", GatewaySettings),
     ("dispatcher", "`rondo-dispatcher`", DispatcherSettings),
@@ -58,6 +66,13 @@ This is their only address. Gateway and inference answer the same paths on their
     ),
     ("evaluator", "`rondo-evaluator`", EvaluatorSettings),
     ("inference", "`rondo-inference`", InferenceSettings),
+    (
+        "batch",
+        """\
+`rondo-inference batch-intake` and `rondo-inference batch-worker`; give both the same values. A task
+here may read gigabytes, so `TASK_SECONDS` is 600 unless it is set.""",
+        BatchSettings,
+    ),
     (
         "bootstrap",
         """\

@@ -13,12 +13,14 @@ from rondo_core.bus import Delivery, EventSource, Publish
 from rondo_core.clock import Clock, SystemClock
 from rondo_core.events import Event, decode_event
 from rondo_core.model_store import ModelStore, UploadLinks
+from rondo_core.object_folders import ObjectFolders
 from rondo_core.run_store import RunStore
 from rondo_core.settings import AwsSettings
 from rondo_core.testing import (
     ManualClock,
     MemoryBus,
     MemoryModelStore,
+    MemoryObjectFolders,
     MemoryRunStore,
     MemoryUploadLinks,
     MemoryWorkflow,
@@ -62,6 +64,7 @@ class Harness:
     clock: Clock
     run_store: RunStore
     model_store: ModelStore
+    folders: ObjectFolders
     links: UploadLinks
     put: Callable[[str, Mapping[str, str], bytes], int]
     fetch: Callable[[str], tuple[int, bytes]]
@@ -94,6 +97,7 @@ def memory_harness() -> Harness:
         clock=clock,
         run_store=MemoryRunStore(),
         model_store=store,
+        folders=MemoryObjectFolders(store),
         links=links,
         put=links.put,
         fetch=links.get,
@@ -121,6 +125,7 @@ def aws_harness(aws: Aws, prefix: str) -> Harness:
         clock=SystemClock(),
         run_store=ports.run_store,
         model_store=ports.model_store,
+        folders=ports.object_folders,
         links=ports.upload_links(),
         put=_http_put,
         fetch=_http_get,

@@ -101,6 +101,16 @@ def test_link_of_one_key_does_not_open_another(ports: Harness, key: str, link: U
     assert ports.model_store.head(key.replace("hospital-a", "hospital-b")) is None
 
 
+def test_link_without_a_digest_takes_any_bytes_of_the_length_once(ports: Harness, key: str) -> None:
+    link = ports.links.for_upload(key, size=4, sha256=None, expires_seconds=60)
+
+    assert {name.lower() for name in link.headers} == {"content-length", "if-none-match"}
+    assert ports.put(link.url, {**link.headers, "Content-Length": "5"}, b"12345") == 403
+    assert ports.put(link.url, link.headers, b"1234") == 200
+    assert ports.put(link.url, link.headers, b"4321") == 412
+    assert ports.model_store.get(key) == b"1234"
+
+
 def test_links_expire(ports: Harness, key: str) -> None:
     link = ports.links.for_upload(key, size=len(DATA), sha256=SHA256, expires_seconds=1)
     ports.model_store.put(f"{key}-read", DATA)

@@ -20,6 +20,11 @@ from rondo_core.faults import Fault, fault_in_json, read_fault
 
 __all__ = [
     "EVENT_TYPES",
+    "AsyncRequest",
+    "AsyncResponse",
+    "AsyncResult",
+    "BatchEnded",
+    "BatchRequested",
     "EvaluationRequested",
     "Event",
     "Name",
@@ -190,6 +195,61 @@ class RunFinished(_Base, frozen=True, kw_only=True):
     reason: str
 
 
+class BatchRequested(_Base, frozen=True, kw_only=True):
+    """A batch job is to be begun, or gone on with after a cancel (a hint; the row is the truth).
+
+    ``run_id`` is the run that made the version which predicts.
+    """
+
+    job_id: Name
+    model: Name
+    model_version: int
+
+
+class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was asked for, in SageMaker's words."""
+
+    content_type: str
+    endpoint_name: str
+    input_location: str
+
+
+class AsyncResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What came of it, in SageMaker's words."""
+
+    content_type: str
+    output_location: str
+
+
+class AsyncResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What SageMaker sends to a topic when an asynchronous inference ends; the shape is its own.
+
+    Source: "Check prediction results" of asynchronous inference (docs.aws.amazon.com/sagemaker).
+    """
+
+    aws_region: str
+    event_time: datetime
+    received_time: datetime
+    invocation_status: Literal["Completed", "Failed"]
+    failure_reason: str | msgspec.UnsetType = msgspec.UNSET
+    request_parameters: AsyncRequest
+    response_parameters: AsyncResponse | msgspec.UnsetType = msgspec.UNSET
+    inference_id: str
+    event_version: Literal["1.0"] = "1.0"
+    event_source: Literal["aws:sagemaker"] = "aws:sagemaker"
+    event_name: Literal["InferenceResult"] = "InferenceResult"
+
+
+class BatchEnded(_Base, frozen=True, kw_only=True):
+    """A batch job is over; ``result`` says so as SageMaker's asynchronous inference does."""
+
+    job_id: Name
+    state: Literal["COMPLETED", "FAILED", "CANCELLED"]
+    records: int = 0
+    failed_records: int = 0
+    result: AsyncResult
+
+
 Event = (
     RunRequested
     | RoundRequested
@@ -204,6 +264,8 @@ Event = (
     | VersionPromoted
     | VersionHeld
     | RunFinished
+    | BatchRequested
+    | BatchEnded
 )
 EVENT_TYPES: dict[str, type[Event]] = {event.__name__: event for event in get_args(Event)}
 _ENVELOPE_PATHS = {"event_id": "$.id", "run_id": "$.subject", "occurred_at": "$.time"}

@@ -128,8 +128,10 @@ class UploadLink:
 class UploadLinks(Protocol):
     """Makes links by which others reach the store; computes locally and never blocks."""
 
-    def for_upload(self, key: str, *, size: int, sha256: str, expires_seconds: int) -> UploadLink:
-        """Return a link bound to exact length, SHA-256 and create-once."""
+    def for_upload(
+        self, key: str, *, size: int, sha256: str | None, expires_seconds: int
+    ) -> UploadLink:
+        """Return a link bound to exact length, create-once and, unless it is None, SHA-256."""
         ...
 
     def for_download(self, key: str, *, expires_seconds: int) -> str:

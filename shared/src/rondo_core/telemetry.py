@@ -31,6 +31,8 @@ CounterName = Literal[
     "rondo_updates_judged_total",
     "rondo_clients_enrolled_total",
     "rondo_evaluations_total",
+    "rondo_batch_chunks_total",
+    "rondo_batch_jobs_total",
     "rondo_http_requests_total",
     "rondo_swaps_total",
     "rondo_load_failures_total",
@@ -41,6 +43,7 @@ SecondsName = Literal[
     "rondo_validate_seconds",
     "rondo_combine_seconds",
     "rondo_evaluate_seconds",
+    "rondo_batch_seconds",
     "rondo_export_seconds",
     "rondo_http_seconds",
 ]

@@ -64,6 +64,7 @@ QUEUES = (
     ),
     QueueSpec("aggregator", (events.UpdateSubmitted, events.RoundSealed), visibility_seconds=30),
     QueueSpec("evaluator", (events.EvaluationRequested,), visibility_seconds=30),
+    QueueSpec("batch", (events.BatchRequested,), visibility_seconds=30),
 )
 
 

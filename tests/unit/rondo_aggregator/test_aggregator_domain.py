@@ -11,7 +11,7 @@ from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.domain.metrics import combine_metrics
 from rondo_aggregator.domain.result import may_claim
 from rondo_aggregator.domain.shards import split
-from rondo_aggregator.domain.sightings import Sightings
+from rondo_core.sightings import Sightings
 from rondo_aggregator.domain.verdicts import Accepted, accept_changes, in_commits
 from rondo_core.keys import GATE_PREFIX, UPDATE_PREFIX, gate_of
 from rondo_core.rows import RoundRow, UpdateRow

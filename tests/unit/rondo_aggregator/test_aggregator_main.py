@@ -10,7 +10,7 @@ from celery.signals import worker_process_init, worker_ready, worker_shutting_do
 from prometheus_client import generate_latest
 
 from rondo_aggregator import main as program
-from rondo_aggregator.adapters import celery_app
+from rondo_core import celery_worker
 from rondo_core.consumer import consume_once
 from rondo_core.errors import SettingsInvalid
 from rondo_core.events import UpdateSubmitted, VersionCommitted
@@ -109,7 +109,7 @@ def test_the_worker_runs_tasks_with_the_ports_that_it_opened(
         app.tasks["rondo.combine"]("run-1", 1, 1, take_over=None)
         worker_shutting_down.send(sender=None)
 
-    process.setattr(celery_app, "serve_health", serve)
+    process.setattr(celery_worker, "serve_health", serve)
     process.setattr(Celery, "worker_main", work_once)
     process.setattr("sys.argv", ["rondo-aggregator", "worker"])
     process.setenv("HEALTH_PORT", "9191")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from celery.signals import worker_process_init
 
-from rondo_aggregator.adapters.lease import keep_moving
-from rondo_aggregator.adapters.metrics_pipe import pipe_to
+from rondo_core.lease import keep_moving
+from rondo_core.metrics_pipe import pipe_to
 from rondo_aggregator.handlers.partials import move_lease
 from rondo_aggregator.settings import MIN_SHARD_COLUMNS, AggregatorSettings
 from rondo_aggregator.tasks import build_app, run_task

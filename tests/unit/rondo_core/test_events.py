@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 from rondo_core.errors import EventInvalid
 from rondo_core.events import (
     EVENT_TYPES,
+    AsyncRequest,
+    AsyncResponse,
+    AsyncResult,
+    BatchEnded,
+    BatchRequested,
     EvaluationRequested,
     Event,
     RoundAborted,
@@ -38,6 +43,17 @@ ASKED: dict[str, Any] = WHO | {
     "state": RunProgress(run_id="run-1", rounds=3, round=2, attempt=1),
     "task_token": "token",
 }
+RESULT = AsyncResult(
+    aws_region="eu-central-1",
+    event_time=AT,
+    received_time=AT,
+    invocation_status="Completed",
+    request_parameters=AsyncRequest(
+        content_type="text/csv", endpoint_name="m", input_location="s3://b/in.csv"
+    ),
+    response_parameters=AsyncResponse(content_type="text/csv", output_location="s3://b/out.csv"),
+    inference_id="i",
+)
 ONE_OF_EACH: list[Event] = [
     RunRequested(**WHO, model="m", spec=SHA256, parameters={"a": 0.5, "b": True, "c": "x", "d": 1}),
     RoundRequested(**ASKED),
@@ -52,6 +68,8 @@ ONE_OF_EACH: list[Event] = [
     VersionPromoted(**WHO, model="m", version=3, model_version=7, sha256=SHA256),
     VersionHeld(**WHO, model="m", version=3, reason="worse"),
     RunFinished(**WHO, state="CANCELLED", reason="asked to"),
+    BatchRequested(**WHO, job_id="job-1", model="m", model_version=7),
+    BatchEnded(**WHO, job_id="job-1", state="COMPLETED", records=3, result=RESULT),
 ]
 
 
@@ -243,7 +261,12 @@ def test_place_inside_a_part_of_the_data_is_named_as_the_sender_wrote_it() -> No
 def test_names_say_whether_it_is_a_request_or_a_fact() -> None:
     requests = {name for name in EVENT_TYPES if name.endswith("Requested")}
 
-    assert requests == {"RunRequested", "RoundRequested", "EvaluationRequested"}
+    assert requests == {
+        "RunRequested",
+        "RoundRequested",
+        "EvaluationRequested",
+        "BatchRequested",
+    }
     facts = set(EVENT_TYPES) - requests
     assert all(name.endswith(("ed", "eld")) for name in facts)
 

@@ -36,7 +36,12 @@ def test_request_goes_to_exactly_one_service() -> None:
     heard = [kind.__name__ for queue in QUEUES for kind in queue.receives]
     requests = [name for name in heard if name.endswith("Requested")]
 
-    assert sorted(requests) == ["EvaluationRequested", "RoundRequested", "RunRequested"]
+    assert sorted(requests) == [
+        "BatchRequested",
+        "EvaluationRequested",
+        "RoundRequested",
+        "RunRequested",
+    ]
 
 
 def test_what_a_dead_process_held_comes_again_within_half_a_minute() -> None:
@@ -44,6 +49,7 @@ def test_what_a_dead_process_held_comes_again_within_half_a_minute() -> None:
         "dispatcher": 30,
         "aggregator": 30,
         "evaluator": 30,
+        "batch": 30,
     }
 
 
@@ -59,7 +65,7 @@ def test_filter_lets_through_what_the_queue_receives() -> None:
     for queue in QUEUES:
         words = {rule for rule in policies[queue.service]["type"] if isinstance(rule, str)}
         assert words == {kind.__name__ for kind in queue.receives}
-    assert set(policies) == {"dispatcher", "aggregator", "evaluator"}
+    assert set(policies) == {"dispatcher", "aggregator", "evaluator", "batch"}
 
 
 def test_exactly_one_queue_takes_what_nobody_knows() -> None:

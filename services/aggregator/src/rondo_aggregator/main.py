@@ -9,10 +9,9 @@ from functools import partial
 from celery import Celery
 
 from rondo_aggregator.adapters.cache_folder import cache_folder
-from rondo_aggregator.adapters.celery_app import new_app, work
+from rondo_aggregator.adapters.celery_app import new_app
 from rondo_aggregator.adapters.celery_jobs import CeleryJobs
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
-from rondo_aggregator.adapters.metrics_pipe import pipe_to
 from rondo_aggregator.adapters.own_strategies import installed_strategy
 from rondo_aggregator.commands.arguments import command_line
 from rondo_aggregator.commands.running import run_combine_command, run_replay_command
@@ -24,7 +23,9 @@ from rondo_aggregator.settings import AggregatorSettings
 from rondo_aggregator.strategies.kernels import warm
 from rondo_aggregator.tasks import WorkerPorts, build_app
 from rondo_core.aws import connect
+from rondo_core.celery_worker import work
 from rondo_core.clock import SystemClock
+from rondo_core.metrics_pipe import pipe_to
 from rondo_core.service import run_worker
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging

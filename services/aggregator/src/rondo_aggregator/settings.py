@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from rondo_core.celery_worker import CelerySettings
 from rondo_core.errors import SettingsInvalid
 from rondo_core.layout import FLOAT32
 from rondo_core.model_store import MIN_PART_BYTES
-from rondo_core.settings import Secret, ServiceSettings
 
 __all__ = ["MIN_SHARD_COLUMNS", "AggregatorSettings"]
 
@@ -14,26 +14,20 @@ MIN_SHARD_COLUMNS = MIN_PART_BYTES // FLOAT32.itemsize
 
 
 @dataclass(frozen=True, kw_only=True)
-class AggregatorSettings(ServiceSettings):
+class AggregatorSettings(CelerySettings):
     """Settings of both processes, so that they agree on queue, times and shards.
 
     Attributes:
-        redis_url: the Celery broker; may carry a password.
         sweep_seconds: pause between two sweeps.
         lease_seconds: a claim whose lease did not move for this long may be taken over.
         shard_columns: columns that one task combines.
-        task_seconds: hard limit of a task; the broker redelivers after twice this time.
-        worker_processes: child processes of one worker.
         cache_bytes: local files of validated updates and versions, shared by a worker's processes.
         cache_folder: where to keep them; by default in memory, if there is plenty.
     """
 
-    redis_url: Secret
     sweep_seconds: float = 1.0
     lease_seconds: float = 5.0
     shard_columns: int = 4 * 1024 * 1024
-    task_seconds: int = 60
-    worker_processes: int = 2
     cache_bytes: int = 512 * 1024 * 1024
     cache_folder: str | None = None
 

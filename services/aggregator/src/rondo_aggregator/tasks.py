@@ -16,7 +16,6 @@ from celery.signals import worker_process_init
 
 from rondo_aggregator.adapters.celery_app import new_app
 from rondo_aggregator.adapters.celery_jobs import COMBINE, PARTIAL, PRODUCTS, VALIDATE
-from rondo_aggregator.adapters.lease import keep_moving
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.handlers.combine import combine_round
 from rondo_aggregator.handlers.judge import judge_updates
@@ -27,6 +26,7 @@ from rondo_aggregator.settings import AggregatorSettings
 from rondo_core.bus import Publish
 from rondo_core.clock import Clock
 from rondo_core.errors import Unavailable
+from rondo_core.lease import keep_moving
 from rondo_core.run_store import RunStore
 from rondo_core.telemetry import Metrics
 

@@ -1,23 +1,28 @@
-"""The command ``rondo-inference``: serve, or say whether the process that serves here is ready."""
+"""The command ``rondo-inference``: serve, score batch jobs, or say whether it is ready."""
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from rondo_core.program import run_program
-from rondo_core.settings import read_settings
-from rondo_inference.command import environment, options_of
+from rondo_core.settings import ServiceSettings, read_settings
+from rondo_inference.command import BATCH_PROCESSES, environment, options_of
 from rondo_inference.settings import Settings
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Follow the store until SIGTERM (no word), serve a folder (``serve``), or ask for health."""
+    """Follow the store until SIGTERM (no word), serve a folder (``serve``), or ask for health.
+
+    ``batch-intake`` and ``batch-worker`` are the two processes of batch jobs.
+    """
     if sys.argv[1:2] == ["serve"]:
         _serve()
     else:
-        run_program("rondo-inference", {"follow": _serve}, port=_port, default="follow")
+        work = {"follow": _serve, **{word: partial(_batch, word) for word in BATCH_PROCESSES}}
+        run_program("rondo-inference", work, port=_port, default="follow")
 
 
 def _serve() -> None:
@@ -26,10 +31,18 @@ def _serve() -> None:
     serve()
 
 
+def _batch(process: str) -> None:
+    from rondo_inference.batch_main import run  # noqa: PLC0415  (likewise)
+
+    run(process)
+
+
 def _port() -> int:
     """Return the port of the container's first process, which may have options of its own."""
     file = Path("/proc/1/cmdline")
     options = options_of(file.read_bytes()) if file.exists() else []
+    if options[:1] and options[0] in BATCH_PROCESSES:
+        return read_settings(ServiceSettings, os.environ).health_port
     return read_settings(Settings, environment(options, os.environ)).port
 
 

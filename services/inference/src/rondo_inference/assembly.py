@@ -13,6 +13,7 @@ from rondo_core.clock import Clock
 from rondo_core.errors import SettingsInvalid
 from rondo_core.model_rows import AliasRow
 from rondo_core.telemetry import Metrics
+from rondo_inference.batch.orders import Orders
 from rondo_inference.batcher import Batcher
 from rondo_inference.contracts.media import FileRules
 from rondo_inference.contracts.multi_model import Describe
@@ -70,7 +71,13 @@ class Parts:
 
 @contextmanager
 def assembled(
-    settings: Settings, load: Load, *, clock: Clock, cpus: int, describe: Describe | None = None
+    settings: Settings,
+    load: Load,
+    *,
+    clock: Clock,
+    cpus: int,
+    describe: Describe | None = None,
+    orders: Orders | None = None,
 ) -> Iterator[Parts]:
     """Put a process together; its threads end with the block.
 
@@ -80,6 +87,7 @@ def assembled(
         clock: the time.
         cpus: how many the process may use.
         describe: for the multi-model contract; None: it is not spoken.
+        orders: batch jobs; None where there is no store to keep them in.
 
     Raises:
         SettingsInvalid: a setting has a value that it cannot have.
@@ -92,7 +100,10 @@ def assembled(
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
         ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=yield_the_cpu) as loader,
     ):
-        plan = _Plan(settings, clock, settings.threads or cpus, describe, workers, readers, loader)
+        engines = settings.threads or cpus
+        plan = _Plan(
+            settings, clock, engines, describe, orders, workers, readers, loader
+        )
         yield _parts(plan, load)
 
 
@@ -104,6 +115,7 @@ class _Plan:
     clock: Clock
     engines: int
     describe: Describe | None
+    orders: Orders | None
     workers: Executor
     readers: Executor
     loader: Executor
@@ -202,6 +214,7 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         max_body_bytes=settings.max_body_bytes,
         concurrency=plan.engines,
         describe=plan.describe,
+        orders=plan.orders,
     )
     many = plan.describe is not None
     routes = every_route(

@@ -1,7 +1,7 @@
 """The command line, which says in words what the environment says in variables.
 
 ``rondo-inference`` follows the store. ``rondo-inference serve`` serves a folder, and is also what
-SageMaker starts a container with.
+SageMaker starts a container with. The batch side's two words have no options.
 """
 
 import argparse
@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from rondo_core.errors import SettingsInvalid
 
-__all__ = ["environment", "options_of"]
+__all__ = ["BATCH_PROCESSES", "environment", "options_of"]
+
+BATCH_PROCESSES = ("batch-intake", "batch-worker")
+"""Words of the same image's other programs."""
 
 SAGEMAKER_FOLDER = "/opt/ml/model"
 SAGEMAKER_PORT = "8080"

@@ -1,17 +1,23 @@
 """Starts the inference service: the one place where its parts meet the world."""
 
 import os
+import secrets
 import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rondo_core.clock import SystemClock
+from rondo_core.events import Event
 from rondo_core.model_rows import AliasRow
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import configure_logging
 from rondo_inference.assembly import Load, Parts, assembled
+from rondo_inference.batch.orders import Orders
+from rondo_inference.batch.ports import Ports as JobPorts
 from rondo_inference.command import environment
+from rondo_inference.domain.batch_job import SERVICE
 from rondo_inference.domain.cpus import usable_cpus
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
@@ -20,6 +26,9 @@ from rondo_inference.registry.loader import OpenBatcher, OpenEngine, load_versio
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
 from rondo_inference.settings import Settings
+
+if TYPE_CHECKING:
+    from rondo_core.aws import AwsPorts
 
 __all__ = ["main"]
 
@@ -30,9 +39,15 @@ def main() -> None:
     configure_logging("inference", level=settings.log_level)
     cpus = usable_cpus(len(os.sched_getaffinity(0)), _cpu_max())
     mounted = MountedFolders() if settings.sagemaker_multi_model else None
-    aliases, load = (None, _loads(mounted)) if mounted else _source(settings)
-    describe = mounted.register if mounted else None
-    with assembled(settings, load, clock=SystemClock(), cpus=cpus, describe=describe) as parts:
+    aliases, load, orders = (None, _loads(mounted), None) if mounted else _source(settings)
+    with assembled(
+        settings,
+        load,
+        clock=SystemClock(),
+        cpus=cpus,
+        describe=mounted.register if mounted else None,
+        orders=orders,
+    ) as parts:
         stop = threading.Event()
         if aliases is None:
             parts.catalogue.settle()
@@ -42,16 +57,36 @@ def main() -> None:
         stop.set()
 
 
-def _source(settings: Settings) -> tuple[Aliases, Load]:
+def _source(settings: Settings) -> tuple[Aliases, Load, Orders | None]:
     on_demand, pinned = settings.load_on_demand, settings.pinned
     if settings.models_folder is not None:
         folder = FolderAliases(Path(settings.models_folder), on_demand=on_demand, pinned=pinned)
-        return folder, _loads(folder)
+        return folder, _loads(folder), None
     from rondo_core.aws import connect  # noqa: PLC0415  (half a second that a folder does not need)
 
     ports = connect(settings)
-    return StoreAliases(ports.run_store, on_demand=on_demand, pinned=pinned), partial(
-        load_version, store=ports.model_store
+    aliases = StoreAliases(ports.run_store, on_demand=on_demand, pinned=pinned)
+    return aliases, partial(load_version, store=ports.model_store), _orders(ports, settings)
+
+
+def _orders(aws: "AwsPorts", settings: Settings) -> Orders:
+    def publish(*events: Event) -> None:
+        aws.publish(f"rondo/{SERVICE}")(*events)  # asks who we are, so not before it is needed
+
+    ports = JobPorts(
+        rows=aws.run_store,
+        objects=aws.model_store,
+        folders=aws.object_folders,
+        publish=publish,
+        clock=SystemClock(),
+        bucket=aws.names.bucket,
+        region=settings.aws_region,
+    )
+    return Orders(
+        ports=ports,
+        links=aws.upload_links(settings.upload_endpoint_url),
+        new_id=partial(secrets.token_hex, 8),
+        link_seconds=settings.link_seconds,
     )
 
 

@@ -37,6 +37,9 @@ class Settings(AwsSettings):
         access_log: whether each request is a line of the log, without its payload.
         sagemaker_multi_model: whether SageMaker's multi-model contract is spoken, by which whoever
             reaches the port loads models from the disk.
+        upload_endpoint_url: the store's address as callers reach it, in the links of batch jobs; by
+            default as this process does.
+        link_seconds: for how long such a link is good.
         drain_seconds: how long requests are still accepted after SIGTERM, while readiness says no.
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
@@ -64,6 +67,8 @@ class Settings(AwsSettings):
     cors: bool = False
     access_log: bool = False
     sagemaker_multi_model: bool = False
+    upload_endpoint_url: str | None = None
+    link_seconds: int = 3600
     drain_seconds: float = 1.0
     log_level: str = "INFO"
 

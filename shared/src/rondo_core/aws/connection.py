@@ -10,6 +10,7 @@ from botocore.config import Config
 from rondo_core.aws.dynamo_run_store import DynamoRunStore
 from rondo_core.aws.failures import answered
 from rondo_core.aws.s3_model_store import S3ModelStore
+from rondo_core.aws.s3_object_folders import S3ObjectFolders
 from rondo_core.aws.s3_upload_links import S3UploadLinks
 from rondo_core.aws.sns_publish import SnsPublish
 from rondo_core.aws.sqs_event_source import SqsEventSource
@@ -55,6 +56,11 @@ class AwsPorts:
     def model_store(self) -> S3ModelStore:
         """The bucket."""
         return S3ModelStore(self.client("s3"), self.names.bucket)
+
+    @cached_property
+    def object_folders(self) -> S3ObjectFolders:
+        """The bucket's folders."""
+        return S3ObjectFolders(self.client("s3"), self.names.bucket)
 
     @cached_property
     def workflow(self) -> StepFunctionsWorkflow:

@@ -81,11 +81,12 @@ class PartUpload:
             )
 
     def put(self, body: bytes) -> None:
-        """Upload the first part."""
+        """Upload the next part."""
+        number = len(self._done) + 1
         answer = self._client.upload_part(
-            Bucket=self._bucket, Key=self._key, UploadId=self._id, PartNumber=1, Body=body
+            Bucket=self._bucket, Key=self._key, UploadId=self._id, PartNumber=number, Body=body
         )
-        self._done.append({"PartNumber": 1, "ETag": answer["ETag"]})
+        self._done.append({"PartNumber": number, "ETag": answer["ETag"]})
 
     def copy(self, parts: Sequence[Part]) -> None:
         """Copy the other parts, several at once."""

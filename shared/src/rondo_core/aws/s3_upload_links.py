@@ -1,7 +1,7 @@
 """Presigned URLs of S3."""
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rondo_core.model_store import UploadLink
 
@@ -24,25 +24,20 @@ class S3UploadLinks:
         self._client = client
         self._bucket = bucket
 
-    def for_upload(self, key: str, *, size: int, sha256: str, expires_seconds: int) -> UploadLink:
-        """Return a link bound to exact length, SHA-256 and create-once."""
-        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+    def for_upload(
+        self, key: str, *, size: int, sha256: str | None, expires_seconds: int
+    ) -> UploadLink:
+        """Return a link bound to exact length, create-once and, where it is known, SHA-256."""
+        promise: dict[str, Any] = {"ContentLength": size, "IfNoneMatch": "*"}
+        headers = {"Content-Length": str(size), "If-None-Match": "*"}
+        if sha256 is not None:
+            checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+            promise["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = checksum
         url = self._client.generate_presigned_url(
             "put_object",
-            Params={
-                "Bucket": self._bucket,
-                "Key": key,
-                "ContentLength": size,
-                "ChecksumSHA256": checksum,
-                "IfNoneMatch": "*",
-            },
+            Params={"Bucket": self._bucket, "Key": key, **promise},
             ExpiresIn=expires_seconds,
         )
-        headers = {
-            "Content-Length": str(size),
-            "If-None-Match": "*",
-            "x-amz-checksum-sha256": checksum,
-        }
         return UploadLink(url, headers)
 
     def for_download(self, key: str, *, expires_seconds: int) -> str:

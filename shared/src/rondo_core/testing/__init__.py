@@ -3,6 +3,7 @@
 from rondo_core.testing.bus import MemoryBus, MemoryEventSource
 from rondo_core.testing.clock import ManualClock
 from rondo_core.testing.model_store import MemoryModelStore
+from rondo_core.testing.object_folders import MemoryObjectFolders
 from rondo_core.testing.run_store import MemoryRunStore
 from rondo_core.testing.upload_links import MemoryUploadLinks
 from rondo_core.testing.workflow import MemoryWorkflow
@@ -12,6 +13,7 @@ __all__ = [
     "MemoryBus",
     "MemoryEventSource",
     "MemoryModelStore",
+    "MemoryObjectFolders",
     "MemoryRunStore",
     "MemoryUploadLinks",
     "MemoryWorkflow",

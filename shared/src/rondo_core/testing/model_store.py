@@ -1,6 +1,7 @@
 """The bucket in memory."""
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ class MemoryModelStore:
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, ObjectInfo]] = {}
+        self._versions = itertools.count(1)
         self._lock = threading.RLock()
 
     def put(self, key: str, data: bytes | memoryview) -> ObjectInfo:
@@ -66,7 +68,17 @@ class MemoryModelStore:
                 return info
             return self._create(key, content, None)
 
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys that start so, in the order of their bytes."""
+        with self._lock:
+            return sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)
+
+    def forget(self, key: str) -> bool:
+        """Drop an object; say whether it was there."""
+        with self._lock:
+            return self._objects.pop(key, None) is not None
+
     def _create(self, key: str, content: bytes, sha256: str | None) -> ObjectInfo:
-        info = ObjectInfo(len(content), sha256, f"version-{len(self._objects) + 1}")
+        info = ObjectInfo(len(content), sha256, f"version-{next(self._versions)}")
         self._objects[key] = (content, info)
         return info

@@ -28,14 +28,12 @@ class MemoryUploadLinks:
         self._store = store
         self._clock = clock or SystemClock()
 
-    def for_upload(self, key: str, *, size: int, sha256: str, expires_seconds: int) -> UploadLink:
-        """Return a link bound to exact length, SHA-256 and create-once."""
-        headers = {
-            "Content-Length": str(size),
-            "If-None-Match": "*",
-            "x-amz-checksum-sha256": _checksum(sha256),
-        }
-        return UploadLink(self._url("PUT", key, expires_seconds, size, sha256), headers)
+    def for_upload(
+        self, key: str, *, size: int, sha256: str | None, expires_seconds: int
+    ) -> UploadLink:
+        """Return a link bound to exact length, create-once and, where it is known, SHA-256."""
+        url = self._url("PUT", key, expires_seconds, size, sha256 or "")
+        return UploadLink(url, _signed(str(size), sha256 or ""))
 
     def for_download(self, key: str, *, expires_seconds: int) -> str:
         """Return a URL that ``get`` answers."""
@@ -53,14 +51,11 @@ class MemoryUploadLinks:
             return 403
         given = {name.lower(): value for name, value in headers.items()}
         given["content-length"] = str(len(data))
-        wanted = {
-            "content-length": promise["size"],
-            "if-none-match": "*",
-            "x-amz-checksum-sha256": _checksum(promise["sha256"]),
-        }
-        if any(given.get(name) != value for name, value in wanted.items()):
+        sha256 = promise.get("sha256", "")
+        wanted = _signed(promise["size"], sha256)
+        if any(given.get(name.lower()) != value for name, value in wanted.items()):
             return 403
-        if hashlib.sha256(data).hexdigest() != promise["sha256"]:
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             return 400
         if self._store.head(key) is not None:
             return 412
@@ -94,5 +89,9 @@ class MemoryUploadLinks:
         return (key if genuine and not expired else None), promise
 
 
-def _checksum(sha256: str) -> str:
-    return base64.b64encode(bytes.fromhex(sha256)).decode()
+def _signed(size: str, sha256: str) -> dict[str, str]:
+    headers = {"Content-Length": size, "If-None-Match": "*"}
+    if sha256:
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers["x-amz-checksum-sha256"] = checksum
+    return headers

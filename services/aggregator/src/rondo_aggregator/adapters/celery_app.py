@@ -1,93 +1,14 @@
-"""Celery on Redis, configured so that as little as possible is lost and all of it comes back soon.
-
-Even so a kill may lose a task (celery#7950, kombu#305), which is why the sweep exists.
-"""
+"""The aggregator's Celery app."""
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from rondo_aggregator.domain.attempt import SERVICE
 from rondo_aggregator.settings import AggregatorSettings
-from rondo_core.health import Health, serve_health
-from rondo_core.telemetry import Metrics
-from rondo_core.topology import Names
+from rondo_core.celery_worker import new_app as core_app
 
-__all__ = ["new_app", "work"]
-
-_CELERY_ARGUMENTS = (
-    "--quiet",
-    "worker",
-    "--without-gossip",
-    "--without-mingle",
-    "--without-heartbeat",
-)
-_BROKER_SECONDS = 10
+__all__ = ["new_app"]
 
 
 def new_app(settings: AggregatorSettings) -> Celery:
     """Return an app without tasks, which is all that a program needs that only enqueues."""
-    app = Celery("rondo-aggregator", broker=settings.redis_url.value, set_as_current=False)
-    app.conf.update(_configuration(settings))
-    return app
-
-
-def work(app: Celery, settings: AggregatorSettings, metrics: Metrics) -> None:
-    """Run a worker until SIGTERM or SIGINT; then finish the tasks that were begun, and return.
-
-    Serves health and ``metrics`` from the main process, which runs no task itself.
-    """
-    health = Health()
-    server = serve_health(settings, health, metrics)
-
-    def ready(**_: object) -> None:
-        health.ready.set()
-
-    def stopping(**_: object) -> None:
-        health.ready.clear()
-
-    def keep_logging(**_: object) -> None:
-        """That somebody listens to this signal leaves the logging as it is configured."""
-
-    worker_ready.connect(ready)
-    worker_shutting_down.connect(stopping)
-    setup_logging.connect(keep_logging)
-    try:
-        app.worker_main(list(_CELERY_ARGUMENTS))
-    finally:
-        server.shutdown()
-
-
-def _configuration(settings: AggregatorSettings) -> dict[str, object]:
-    return {
-        "accept_content": ["json"],
-        "task_serializer": "json",
-        "result_backend": None,
-        "task_ignore_result": True,
-        "task_default_queue": Names(settings.rondo_prefix).queue(SERVICE),
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "task_time_limit": settings.task_seconds,
-        "worker_prefetch_multiplier": 1,
-        "worker_concurrency": settings.worker_processes,
-        "worker_pool": "prefork",
-        # The ports are opened by a closure, which only a fork inherits.
-        "worker_pool_start_method": "fork",
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        "worker_enable_remote_control": False,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "broker_connection_retry_on_startup": True,
-        # The sweep owns the retries of what cannot be enqueued; one retry is for a connection that
-        # the broker closed while it was idle.
-        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
-        "broker_transport_options": {
-            "visibility_timeout": 2 * settings.task_seconds,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            # Who dies holding this mutex stops all redelivery until it expires.
-            "unacked_mutex_expire": 30,
-            "socket_timeout": _BROKER_SECONDS,
-            "socket_connect_timeout": _BROKER_SECONDS,
-            "socket_keepalive": True,
-        },
-    }
+    return core_app(SERVICE, settings)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rondo_aggregator.domain.attempt import SERVICE, Attempt
-from rondo_aggregator.domain.sightings import Sightings
 from rondo_aggregator.handlers.ports import Jobs
 from rondo_core.bus import Publish
 from rondo_core.clock import Clock
@@ -14,6 +13,7 @@ from rondo_core.model_store import ModelStore
 from rondo_core.outbox import relay
 from rondo_core.rows import RoundRow, Row, UpdateRow, from_item
 from rondo_core.run_store import Item, RunStore
+from rondo_core.sightings import Sightings
 
 __all__ = ["Sweeper"]
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from rondo_inference.batch.orders import Orders
 from rondo_inference.contracts import (
+    batch_jobs,
     lambda_invoke,
     multi_model,
     oip,
@@ -33,12 +35,14 @@ class DoorRules:
         max_body_bytes: a longer body is refused.
         concurrency: predictions that are computed at a time.
         describe: for the multi-model contract; None: it is not spoken.
+        orders: batch jobs; None: a folder is served, and there is no store to keep them in.
     """
 
     files: FileRules
     max_body_bytes: int = 25 * 1024 * 1024
     concurrency: int = 1
     describe: multi_model.Describe | None = None
+    orders: Orders | None = None
 
 
 def every_route(
@@ -61,6 +65,8 @@ def every_route(
     many: tuple[AnyRoute, ...] = ()
     if rules.describe is not None:
         many = multi_model.routes(inference, rules.files, rules.describe)
+    if rules.orders is not None:
+        many = (*many, *batch_jobs.routes(rules.orders, inference.catalogue))
     return (
         *tfs.routes(inference.catalogue, rules.files),
         *oip_repository.routes(inference),

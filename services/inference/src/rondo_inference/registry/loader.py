@@ -28,7 +28,15 @@ from rondo_inference.domain.tensors import TensorInfo, Tensors
 from rondo_inference.engines import Engine
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["OpenBatcher", "OpenEngine", "VersionFiles", "load_version", "open_version"]
+__all__ = [
+    "OpenBatcher",
+    "OpenEngine",
+    "VersionFiles",
+    "load_version",
+    "open_version",
+    "proved_engine",
+    "read_version",
+]
 
 OpenEngine = Callable[[bytes], Engine]
 OpenBatcher = Callable[[AliasRow, Engine, float], Batcher]
@@ -67,20 +75,41 @@ def load_version(
             computes something else than its golden outputs.
         Unavailable: the store did not answer.
     """
+    files = read_version(alias, store=store)
+    return open_version(alias, files, open_engine=open_engine, open_batcher=open_batcher)
+
+
+def read_version(alias: AliasRow, *, store: ModelStore) -> VersionFiles:
+    """Read the files of the version that an alias names, and check their digests. Blocks.
+
+    Raises:
+        NotFound: an object is missing.
+        Invalid: an object has another digest, is malformed or does not belong to the alias.
+        Unavailable: the store did not answer.
+    """
     index = _read_index(alias, store)
-    files = VersionFiles(
+    return VersionFiles(
         spec=_read_spec(alias, store),
         index=index,
         golden=_read_file(index, GOLDEN_FILE, store),
         onnx=_read_file(index, ONNX_FILE, store),
     )
-    return open_version(alias, files, open_engine=open_engine, open_batcher=open_batcher)
 
 
 def open_version(
     alias: AliasRow, files: VersionFiles, *, open_engine: OpenEngine, open_batcher: OpenBatcher
 ) -> ServedModel:
     """Open, check and warm a version.
+
+    Raises:
+        Invalid: it is malformed, or computes something else than its golden outputs.
+    """
+    engine, seconds = proved_engine(files, open_engine=open_engine)
+    return ServedModel(alias, files.spec, engine, open_batcher(alias, engine, seconds))
+
+
+def proved_engine(files: VersionFiles, *, open_engine: OpenEngine) -> tuple[Engine, float]:
+    """Open, check and warm an engine; return it, and the seconds that one row takes.
 
     Raises:
         Invalid: it is malformed, or computes something else than its golden outputs.
@@ -100,7 +129,7 @@ def open_version(
         if files.spec is not None:
             raise
         seconds = _UNKNOWN_SECONDS  # nobody can say which shapes a bare model likes
-    return ServedModel(alias, files.spec, engine, open_batcher(alias, engine, seconds))
+    return engine, seconds
 
 
 def _read_index(alias: AliasRow, store: ModelStore) -> ExportIndex:

@@ -1,0 +1,3 @@
+"""Batch jobs: large files are scored in chunks by workers, and joined into one output."""
+
+__all__: list[str] = []

@@ -1,0 +1,134 @@
+"""The task ``score``: one chunk of records becomes one create-once object."""
+
+import numpy as np
+
+from rondo_core.errors import Invalid
+from rondo_core.layout import Float32Array
+from rondo_core.model_spec import ModelSpec
+from rondo_core.model_store import AlreadyExists
+from rondo_core.rows import from_item
+from rondo_core.run_store import CommitConflict
+from rondo_inference.batch.ending import end_job, failing, read_job
+from rondo_inference.batch.planning import read_plan
+from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
+from rondo_inference.domain.batch_job import (
+    BatchJob,
+    ChunkRow,
+    begin_changes,
+    chunk_key,
+    chunk_row_key,
+    chunks_folder,
+)
+from rondo_inference.domain.batch_media import LINES, NPY, PICTURES
+from rondo_inference.domain.batch_output import ScoredChunk, output_lines, pack
+from rondo_inference.domain.batch_plan import Plan
+from rondo_inference.domain.batch_records import (
+    Records,
+    read_csv,
+    read_lines,
+    read_pictures,
+    read_rows,
+)
+from rondo_inference.engines import Engine
+
+__all__ = ["MOST_TRIES", "file_names", "finished_chunks", "score_chunk"]
+
+MOST_TRIES = 5
+"""A chunk that was begun more often and never finished ends its workers: the job fails."""
+
+
+def score_chunk(
+    job_id: str, index: int, *, ports: Ports, models: Models, hints: Hints, limits: ChunkLimits
+) -> str:
+    """Score a chunk unless it is finished, and ask for the next one of its lane, or for the join.
+
+    Raises:
+        Invalid, NotFound: the job can never be done; its row says why.
+        Unavailable: no answer; the sweep asks again.
+    """
+    job = read_job(job_id, ports.rows)
+    if job is None or job.state != "RUNNING":
+        return "not-running"
+    if ports.objects.head(chunk_key(job_id, index)) is not None:
+        return "finished"
+    if not _begun(job, index, ports):
+        return "not-running"
+    plan, _ = read_plan(job_id, ports.objects)
+    with failing(job, ports, where=_place(plan, index)):
+        content = _scored(job, plan, index, ports=ports, models=models, rows=limits.engine_rows)
+    try:
+        ports.objects.put(chunk_key(job_id, index), content)
+    except AlreadyExists:
+        return "beaten"  # another worker was first: its bytes count, and it goes on
+    _go_on(job, index + limits.lanes, len(plan.chunks), ports, hints)
+    return "scored"
+
+
+def finished_chunks(job_id: str, ports: Ports) -> set[int]:
+    """Return the indices of the chunks whose objects exist."""
+    folder = chunks_folder(job_id)
+    return {int(one.key.removeprefix(folder)) for one in ports.folders.list(folder)}
+
+
+def file_names(plan: Plan, index: int) -> tuple[str, ...]:
+    """Return the names, without their folder, of a chunk's files; empty where there are none."""
+    return tuple(key.rpartition("/")[2] for key in plan.files[slice(*plan.chunks[index])])
+
+
+def _begun(job: BatchJob, index: int, ports: Ports) -> bool:
+    try:
+        ports.rows.commit(*begin_changes(job, index))
+    except CommitConflict:
+        return False
+    item = ports.rows.get(chunk_row_key(job.job_id, index))
+    if item is not None and from_item(item, ChunkRow).tries > MOST_TRIES:
+        reason = f"chunk {index} was begun {MOST_TRIES} times and never finished"
+        end_job(job, "FAILED", ports=ports, reason=reason)
+        return False
+    return True
+
+
+def _go_on(job: BatchJob, following: int, chunks: int, ports: Ports, hints: Hints) -> None:
+    """At the end of a lane look whether all lanes are; else the lane goes on."""
+    ends = following >= chunks
+    if not ends and ports.objects.head(chunk_key(job.job_id, following)) is None:
+        hints.score(job.job_id, following)
+    elif len(finished_chunks(job.job_id, ports)) == chunks:
+        hints.join(job.job_id)
+
+
+def _place(plan: Plan, index: int) -> str:
+    start, stop = plan.chunks[index]
+    return f"files {start} to {stop}: " if plan.files else f"bytes {start} to {stop}: "
+
+
+def _scored(
+    job: BatchJob, plan: Plan, index: int, *, ports: Ports, models: Models, rows: int
+) -> bytes:
+    spec = models.spec(job.alias)
+    records = _read(job, plan, index, ports=ports, models=models)
+    outputs = _predicted(models.engine(job.alias), spec, records.inputs, rows)
+    lines = output_lines(spec, job.accept, records, outputs, file_names(plan, index))
+    return pack(ScoredChunk(records=records.total, faults=records.faults), lines)
+
+
+def _read(job: BatchJob, plan: Plan, index: int, *, ports: Ports, models: Models) -> Records:
+    spec = models.spec(job.alias)
+    start, stop = plan.chunks[index]
+    if job.content_type in PICTURES:
+        files = [ports.objects.get(key) for key in plan.files[start:stop]]
+        return read_pictures(files, spec, models.pictures)
+    body = ports.objects.get(plan.key, start=start, stop=stop, version=plan.version)
+    if len(body) != stop - start:
+        raise Invalid(f"the input ends at byte {start + len(body)} now")
+    if job.content_type == NPY:
+        return read_rows(body, plan.dtype, plan.row, spec)
+    if job.content_type == LINES:
+        return read_lines(body, spec)
+    return read_csv(body, plan.header, spec)
+
+
+def _predicted(engine: Engine, spec: ModelSpec, inputs: Float32Array, rows: int) -> Float32Array:
+    parts = [np.empty((0, len(spec.outputs)), np.float32)]
+    parts += [engine.run((inputs[at : at + rows],))[0] for at in range(0, len(inputs), rows)]
+    return np.concatenate(parts)

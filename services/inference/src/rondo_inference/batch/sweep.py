@@ -1,0 +1,90 @@
+"""The batch side's sweep: whatever a message or a task should have done and nobody did."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rondo_core.errors import Invalid
+from rondo_core.events import BatchRequested
+from rondo_core.outbox import relay
+from rondo_core.rows import from_item
+from rondo_core.sightings import Sightings
+from rondo_inference.batch.ending import end_job, read_job
+from rondo_inference.batch.ports import Hints, Ports
+from rondo_inference.batch.scoring import finished_chunks
+from rondo_inference.domain.batch_job import SERVICE, BatchJob
+
+__all__ = ["BatchSweeper", "ask_for_plans"]
+
+log = logging.getLogger(__name__)
+
+
+def ask_for_plans(events: Sequence[BatchRequested], *, hints: Hints) -> None:
+    """Ask for the plan of every job that was started.
+
+    Raises:
+        Unavailable: the broker is away; the message comes again, and the sweep finds the row.
+    """
+    for job_id in {event.job_id for event in events}:
+        hints.plan(job_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSweeper:
+    """Ends jobs under way that are overdue, and asks again for what stands still.
+
+    Attributes:
+        ports: where they are.
+        hints: asks workers.
+        lanes: chunks of a job that are asked for at a time.
+        lease_seconds: a job that did not move for this long is asked for again; measured on this
+            process's monotonic clock.
+        sightings: what this process saw in earlier sweeps.
+    """
+
+    ports: Ports
+    hints: Hints
+    lanes: int
+    lease_seconds: float
+    sightings: Sightings = field(default_factory=Sightings)
+
+    def __call__(self) -> None:
+        """Sweep once.
+
+        Raises:
+            Unavailable: a store, the bus or the broker did not answer; the next sweep begins anew.
+        """
+        relay(service=SERVICE, store=self.ports.rows, publish=self.ports.publish)
+        for item in self.ports.rows.active("batch"):
+            try:
+                listed = from_item(item, BatchJob)
+            except Invalid:
+                log.exception("row skipped", extra={"outcome": "invalid"})
+                continue
+            job = read_job(listed.job_id, self.ports.rows)
+            if job is not None and not job.is_over:
+                self._sweep(job)
+        self.sightings.end_sweep()
+
+    def _sweep(self, job: BatchJob) -> None:
+        if (reason := job.overdue(self.ports.clock.now())) is not None:
+            end_job(job, "FAILED", ports=self.ports, reason=reason)
+            return
+        mark, now = (job.state, job.starts, job.lease), self.ports.clock.monotonic()
+        if not self.sightings.due(job.job_id, mark, now=now, wait=self.lease_seconds):
+            return
+        log.warning("job asked for again", extra={"job_id": job.job_id, "outcome": job.state})
+        if job.state == "SUBMITTED":
+            self.hints.plan(job.job_id)
+        else:
+            self._ask_for_chunks(job)
+
+    def _ask_for_chunks(self, job: BatchJob) -> None:
+        """Ask for the first missing chunk of each lane: the lane goes on from there."""
+        finished, lanes = finished_chunks(job.job_id, self.ports), set[int]()
+        for index in range(job.chunks or 0):
+            if index not in finished and index % self.lanes not in lanes:
+                lanes.add(index % self.lanes)
+                self.hints.score(job.job_id, index)
+        if not lanes:
+            self.hints.join(job.job_id)

@@ -1,0 +1,97 @@
+"""The batch side's two processes, ``batch-intake`` and ``batch-worker``: open ports, work."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+from celery import Celery
+
+from rondo_core.aws import connect
+from rondo_core.celery_worker import new_app, work
+from rondo_core.clock import SystemClock
+from rondo_core.events import BatchRequested
+from rondo_core.layout import Float32Array
+from rondo_core.metrics_pipe import pipe_to
+from rondo_core.model_spec import ModelSpec
+from rondo_core.service import run_worker
+from rondo_core.settings import read_settings
+from rondo_core.telemetry import Metrics, configure_logging
+from rondo_inference.batch.models import StoredModels
+from rondo_inference.batch.ports import ChunkLimits, Ports
+from rondo_inference.batch.settings import BatchSettings
+from rondo_inference.batch.sweep import BatchSweeper, ask_for_plans
+from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app
+from rondo_inference.contracts.pictures import Fit, decode_pictures
+from rondo_inference.domain.batch_job import SERVICE
+from rondo_inference.engines import open_onnx
+
+__all__ = ["run"]
+
+
+def run(process: str) -> None:
+    """Run one of the two processes; blocks until SIGTERM or SIGINT."""
+    settings = read_settings(BatchSettings, os.environ)
+    configure_logging(process, level=settings.log_level)
+    {"batch-intake": _intake, "batch-worker": _worker}[process](settings)
+
+
+def _ports(settings: BatchSettings) -> Ports:
+    aws = connect(settings)
+    return Ports(
+        rows=aws.run_store,
+        objects=aws.model_store,
+        folders=aws.object_folders,
+        publish=aws.publish(f"rondo/{SERVICE}"),
+        clock=SystemClock(),
+        bucket=aws.names.bucket,
+        region=settings.aws_region,
+    )
+
+
+def _intake(settings: BatchSettings) -> None:
+    hints = CeleryHints(new_app(SERVICE, settings))
+    run_worker(
+        source=connect(settings).event_source(SERVICE),
+        handlers={BatchRequested: partial(ask_for_plans, hints=hints)},
+        sweep=BatchSweeper(
+            ports=_ports(settings),
+            hints=hints,
+            lanes=settings.lanes,
+            lease_seconds=settings.lease_seconds,
+        ),
+        sweep_seconds=settings.sweep_seconds,
+        settings=settings,
+        metrics=Metrics(),
+    )
+
+
+def _worker(settings: BatchSettings) -> None:
+    metrics = Metrics()
+    with pipe_to(metrics) as piped:
+        work(build_app(settings, partial(_open, settings, piped)), settings, metrics)
+
+
+def _open(settings: BatchSettings, metrics: Metrics, app: Celery) -> BatchWorker:
+    ports, fit = _ports(settings), cast("Fit", settings.picture_size)
+
+    def pictures(spec: ModelSpec, files: Sequence[bytes]) -> Float32Array:
+        return decode_pictures(spec, files, fit=fit)
+
+    return BatchWorker(
+        ports=ports,
+        models=StoredModels(
+            ports.objects,
+            open_engine=partial(open_onnx, threads=settings.intra_op_threads),
+            pictures=pictures,
+        ),
+        hints=CeleryHints(app),
+        limits=ChunkLimits(
+            chunk_bytes=settings.chunk_bytes,
+            record_bytes=settings.record_bytes,
+            lanes=settings.lanes,
+            engine_rows=settings.engine_rows,
+        ),
+        metrics=metrics,
+        lease_seconds=settings.lease_seconds,
+    )

@@ -1,0 +1,148 @@
+"""Batch jobs over HTTP: our own routes, and SageMaker's asynchronous inference.
+
+No bytes of a large file come through here: callers put them at links into the store.
+
+Source: InvokeEndpointAsync of the SageMaker Runtime API (docs.aws.amazon.com/sagemaker).
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from http import HTTPStatus
+
+import msgspec
+
+from rondo_core.errors import Invalid
+from rondo_core.model_rows import AliasRow
+from rondo_inference.batch.orders import Orders, Wishes
+from rondo_inference.batch.wire import NewJob
+from rondo_inference.contracts.messages import (
+    Answer,
+    Request,
+    TooLarge,
+    WaitRoute,
+    json_answer,
+    route_pattern,
+)
+from rondo_inference.registry.catalogue import Catalogue
+
+__all__ = ["LARGEST_PAYLOAD", "routes"]
+
+LARGEST_BODY = 128_000
+LARGEST_PAYLOAD = 1024**3
+"""SageMaker's bounds of a body in the request, and of an object."""
+
+_HEADER = "x-amzn-sagemaker-"
+_JOBS = "/batch/(?P<model>[^/:]+)/jobs"
+_JOB = _JOBS + "/(?P<job>[A-Za-z0-9-]+)"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PATH = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9][A-Za-z0-9._-]{0,63}/?")
+_WANTED = msgspec.json.Decoder(NewJob)
+
+
+def routes(orders: Orders, catalogue: Catalogue) -> tuple[WaitRoute, ...]:
+    """Return the routes."""
+
+    def make(request: Request) -> Answer:
+        wanted = _wanted(request.body)
+        alias = _alias(catalogue, request.path["model"], wanted.label, wanted.version)
+        return json_answer(orders.make(alias, wanted), status=HTTPStatus.CREATED)
+
+    def delete(request: Request) -> Answer:
+        orders.delete(request.path["model"], request.path["job"])
+        return Answer(status=HTTPStatus.NO_CONTENT)
+
+    def of_job(action: Callable[[str, str], object]) -> Callable[[Request], Answer]:
+        return lambda request: json_answer(action(request.path["model"], request.path["job"]))
+
+    def all_jobs(request: Request) -> Answer:
+        return json_answer(orders.list(request.path["model"]))
+
+    return (
+        _route("batch-make", "POST", _JOBS, make),
+        _route("batch-list", "GET", _JOBS, all_jobs),
+        _route("batch-show", "GET", _JOB, of_job(orders.show)),
+        _route("batch-start", "POST", f"{_JOB}/start", of_job(orders.start)),
+        _route("batch-cancel", "POST", f"{_JOB}/cancel", of_job(orders.cancel)),
+        _route("batch-delete", "DELETE", _JOB, delete),
+        _route(
+            "sagemaker-async",
+            "POST",
+            "/endpoints/(?P<name>[^/:]+)/async-invocations",
+            lambda request: _invoke(orders, catalogue, request),
+        ),
+    )
+
+
+def _route(name: str, method: str, path: str, answer: Callable[[Request], Answer]) -> WaitRoute:
+    def later(request: Request) -> Awaitable[Answer]:
+        return asyncio.to_thread(answer, request)
+
+    return WaitRoute(name, method, route_pattern(path), later)
+
+
+def _alias(catalogue: Catalogue, model: str, label: str | None, version: int | None) -> AliasRow:
+    slot = catalogue.resolve(model, label=label, version=version)
+    return slot.wanted if slot.served is None else slot.served.alias
+
+
+def _wanted(body: bytes) -> NewJob:
+    try:
+        return _WANTED.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise Invalid(f"the body is not a new job: {exc}") from exc
+
+
+def _invoke(orders: Orders, catalogue: Catalogue, request: Request) -> Answer:
+    alias = _alias(catalogue, request.path["name"], None, None)
+    location = request.header(f"{_HEADER}inputlocation")
+    if bool(location) == bool(request.body):
+        raise Invalid("send either InputLocation or a body")
+    wanted = NewJob(
+        content_type=request.header(f"{_HEADER}content-type") or request.header("content-type"),
+        accept=request.header(f"{_HEADER}accept") or request.header("accept"),
+        input=location or None,
+    )
+    wishes = _wishes(request)
+    if location:
+        orders.check_payload(location, LARGEST_PAYLOAD)
+        view = orders.make(alias, wanted, wishes)
+    elif len(request.body) > LARGEST_BODY:
+        raise TooLarge(f"a body of {len(request.body)} bytes, at most {LARGEST_BODY}; put it in S3")
+    else:
+        view = orders.make_of_bytes(alias, wanted, request.body, wishes)
+    output, failures = orders.locations(alias.model, view.job_id)
+    answer = json_answer(
+        {"InferenceId": wishes.inference_id or view.job_id}, status=HTTPStatus.ACCEPTED
+    )
+    told = {f"{_HEADER}outputlocation": output, f"{_HEADER}failurelocation": failures}
+    return replace(answer, headers=told)
+
+
+def _wishes(request: Request) -> Wishes:
+    path = request.header(f"{_HEADER}s3outputpathextension").strip("/")
+    filename = request.header(f"{_HEADER}filename")
+    if path and not _PATH.fullmatch(path):
+        raise Invalid(f"S3OutputPathExtension {path!r} is no path of plain names")
+    if filename and not _NAME.fullmatch(filename):
+        raise Invalid(f"Filename {filename!r} is no plain name")
+    inference_id = request.header(f"{_HEADER}inference-id")
+    if len(inference_id) > 64:  # noqa: PLR2004  (SageMaker's)
+        raise Invalid("InferenceId is longer than 64 characters")
+    return Wishes(
+        inference_id=inference_id or None,
+        ttl_seconds=_seconds(request, "requestttlseconds", 60, 21600, 21600),
+        timeout_seconds=_seconds(request, "invocationtimeoutseconds", 1, 3600, 900),
+        path=f"{path}/" if path else "",
+        filename=filename,
+    )
+
+
+def _seconds(request: Request, name: str, least: int, most: int, usual: int) -> int:
+    text = request.header(f"{_HEADER}{name}")
+    if not text:
+        return usual
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise Invalid(f"{name} {text!r} is not between {least} and {most}")
+    return int(text)

@@ -1,0 +1,152 @@
+"""A batch job's output and failures: one record per input record, in order."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from rondo_core.layout import Float32Array
+from rondo_core.model_spec import ModelSpec
+from rondo_core.output_schema import Classes
+from rondo_inference.domain.answers import labelled_rows
+from rondo_inference.domain.batch_records import Records
+from rondo_inference.domain.row_faults import RowFault
+from rondo_inference.domain.tensor_json import encode_json
+
+__all__ = ["ScoredChunk", "failure_lines", "output_head", "output_lines", "pack", "unpack"]
+
+CSV = "text/csv"
+_LENGTH_BYTES = 4
+
+
+class ScoredChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chunk's object says before its output.
+
+    Attributes:
+        records: of the chunk.
+        faults: of those that do not fit, counted from the chunk's first record.
+    """
+
+    records: int
+    faults: tuple[RowFault, ...] = ()
+
+
+def pack(chunk: ScoredChunk, output: bytes) -> bytes:
+    """Return the content of a chunk's object: a length, the head as JSON, the output.
+
+    >>> unpack(pack(ScoredChunk(records=2), b"a,b"))
+    (ScoredChunk(records=2, faults=()), b'a,b')
+    """
+    head = msgspec.json.encode(chunk)
+    return len(head).to_bytes(_LENGTH_BYTES, "little") + head + output
+
+
+def unpack(content: bytes) -> tuple[ScoredChunk, bytes]:
+    """Read the content of a chunk's object; it was written here, and S3 checked its digest."""
+    stop = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    return msgspec.json.decode(content[_LENGTH_BYTES:stop], type=ScoredChunk), content[stop:]
+
+
+def output_head(spec: ModelSpec, media: str, *, named: bool) -> bytes:
+    """Return what the output begins with: in CSV the names of its columns.
+
+    Args:
+        spec: of the model.
+        media: CSV or JSON lines.
+        named: whether each record tells the file that it comes from.
+    """
+    if media != CSV:
+        return b""
+    return _csv([[*(["file"] if named else []), *_columns(spec), "error"]])
+
+
+def output_lines(
+    spec: ModelSpec, media: str, records: Records, outputs: Float32Array, names: Sequence[str] = ()
+) -> bytes:
+    """Return one line per record, in order.
+
+    A record that does not fit is a line too: in CSV empty cells and the rule under ``error``, in
+    JSON ``{"error": …, "column": …}``.
+
+    Args:
+        spec: of the model.
+        media: CSV or JSON lines.
+        records: what was read.
+        outputs: (fitting, outputs), what the model said.
+        names: of the records' files, where they come from files.
+    """
+    if media == CSV:
+        return _csv(_csv_rows(spec, records, outputs, names))
+    return b"".join(encode_json(one) + b"\n" for one in _objects(spec, records, outputs, names))
+
+
+def _csv_rows(
+    spec: ModelSpec, records: Records, outputs: Float32Array, names: Sequence[str]
+) -> Iterator[list[str]]:
+    fitting = iter(_csv_cells(spec, outputs))
+    empty = [""] * len(_columns(spec))
+    faults = {fault.row: fault for fault in records.faults}
+    for at in range(records.total):
+        cells = next(fitting) if at not in faults else [*empty, _told(faults[at])]
+        yield [names[at], *cells] if names else cells
+
+
+def _objects(
+    spec: ModelSpec, records: Records, outputs: Float32Array, names: Sequence[str]
+) -> Iterator[dict[str, object]]:
+    fitting = iter(labelled_rows(spec, outputs))
+    faults = {fault.row: fault for fault in records.faults}
+    for at in range(records.total):
+        found = next(fitting) if at not in faults else _fault_object(faults[at], "error")
+        yield ({"file": names[at]} if names else {}) | found
+
+
+def failure_lines(chunk: ScoredChunk, *, first: int, names: Sequence[str] = ()) -> bytes:
+    """Return a line of JSON per record that does not fit: its number in the input, and why.
+
+    Args:
+        chunk: which.
+        first: the number of its first record, from 0.
+        names: of the chunk's files, where its records come from files.
+    """
+    return b"".join(
+        encode_json(
+            {"row": first + fault.row}
+            | ({"file": names[fault.row]} if names else {})
+            | _fault_object(fault, "rule")
+        )
+        + b"\n"
+        for fault in chunk.faults
+    )
+
+
+def _columns(spec: ModelSpec) -> list[str]:
+    if isinstance(spec.output, Classes):
+        return ["label", *(f"probability_{label}" for label in spec.output.labels)]
+    return [spec.output.name]
+
+
+def _csv_cells(spec: ModelSpec, outputs: Float32Array) -> list[list[str]]:
+    cells: list[list[str]] = outputs.astype(str).tolist()  # the shortest text that is this float32
+    if not isinstance(spec.output, Classes):
+        return [[*row, ""] for row in cells]
+    best = np.argmax(outputs, axis=1).tolist()
+    labels = spec.output.labels
+    return [[labels[at], *row, ""] for at, row in zip(best, cells, strict=True)]
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _told(fault: RowFault) -> str:
+    return fault.rule if fault.column is None else f"column {fault.column!r}: {fault.rule}"
+
+
+def _fault_object(fault: RowFault, name: str) -> dict[str, object]:
+    found: dict[str, object] = {name: fault.rule}
+    return found if fault.column is None else {"column": fault.column, **found}
