@@ -34,6 +34,13 @@ def test_put_tells_size_digest_and_version(store: ModelStore, key: str) -> None:
     assert store.get(key, version=info.version) == DATA
 
 
+def test_get_of_a_range_of_a_version_gives_that_range(store: ModelStore, name: str) -> None:
+    info = store.put(f"{name}/a", DATA)
+
+    assert store.get(f"{name}/a", start=2, stop=5, version=info.version) == DATA[2:5]
+    assert store.get(f"{name}/a", start=2, version=info.version) == DATA[2:]
+
+
 def test_put_of_a_view_copies_it(store: ModelStore, key: str) -> None:
     mine = bytearray(b"abc")
 

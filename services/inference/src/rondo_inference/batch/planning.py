@@ -104,7 +104,7 @@ def _first_record(
     job: BatchJob, info: ObjectInfo, ports: Ports, limits: ChunkLimits, spec: ModelSpec
 ) -> tuple[int, str]:
     """Return where the records begin, and the header before them, if there is one."""
-    head = ports.objects.get(job.input, stop=limits.record_bytes + 1, version=info.version)
+    head = ports.objects.get(job.input, stop=limits.record_bytes + 1)
     lines = partial(cut_lines, start=0, record_bytes=limits.record_bytes)
     found = lines([head], chunk_bytes=1, quotes=job.content_type == CSV)
     start, stop = next((line for line in found if head[slice(*line)].strip()), (0, 0))
@@ -119,11 +119,11 @@ def _first_record(
 def _blocks(job: BatchJob, info: ObjectInfo, objects: ModelStore, start: int) -> Iterator[bytes]:
     for at in range(start, info.size, _BLOCK_BYTES):
         stop = min(at + _BLOCK_BYTES, info.size)
-        yield objects.get(job.input, start=at, stop=stop, version=info.version)
+        yield objects.get(job.input, start=at, stop=stop)
 
 
 def _of_array(job: BatchJob, info: ObjectInfo, ports: Ports, limits: ChunkLimits) -> Plan:
-    head = read_npy_head(ports.objects.get(job.input, stop=_HEAD_BYTES, version=info.version))
+    head = read_npy_head(ports.objects.get(job.input, stop=_HEAD_BYTES))
     return Plan(
         key=job.input,
         version=info.version,

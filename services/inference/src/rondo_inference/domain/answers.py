@@ -31,7 +31,7 @@ def tensor_answer(outputs: Float32Array, *, by_column: bool = False) -> bytes:
     return _json({"outputs" if by_column else "predictions": outputs.tolist()}, outputs)
 
 
-def labelled_rows(spec: ModelSpec, outputs: Float32Array) -> list[dict[str, object]]:
+def labelled_rows(spec: ModelSpec, outputs: Float32Array) -> list[object]:
     """Return one object per row that needs no table of labels to be read.
 
     A class: ``{"label": "7", "probabilities": {"0": …, …}}``. A number: ``{"price": 12.5}``.

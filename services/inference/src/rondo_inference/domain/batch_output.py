@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -96,7 +97,7 @@ def _csv_rows(
 def _objects(
     spec: ModelSpec, records: Records, outputs: Float32Array, names: Sequence[str]
 ) -> Iterator[dict[str, object]]:
-    fitting = iter(labelled_rows(spec, outputs))
+    fitting = iter(cast("list[dict[str, object]]", labelled_rows(spec, outputs)))
     faults = {fault.row: fault for fault in records.faults}
     for at in range(records.total):
         found = next(fitting) if at not in faults else _fault_object(faults[at], "error")
