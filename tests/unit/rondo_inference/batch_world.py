@@ -31,7 +31,7 @@ from rondo_inference.engines import open_onnx
 from tests.unit.rondo_inference.exported import Export, prices_export
 
 BUCKET = "models"
-LIMITS = ChunkLimits(chunk_bytes=20, record_bytes=1000, lanes=2, engine_rows=2)
+LIMITS = ChunkLimits(chunk_bytes=15, record_bytes=1000, lanes=2, engine_rows=2)
 
 
 class ListHints:
@@ -112,9 +112,7 @@ class BatchWorld:
         export: Export | None = None,
     ) -> str:
         """Make a job, put its input at its link, and start it."""
-        wanted = NewJob(
-            content_type=content_type, accept=accept, files=[InputFile(size=len(data))]
-        )
+        wanted = NewJob(content_type=content_type, accept=accept, files=[InputFile(size=len(data))])
         view = self.orders.make((export or self.export).alias, wanted)
         (link,) = view.uploads
         assert self.links.put(link.url, link.headers, data) == 200

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.batch.ending import end_job, failing, read_job
-from rondo_inference.batch.planning import read_plan
+from rondo_inference.batch.planning import finished_chunks, read_plan
 from rondo_inference.batch.ports import Models, Ports
-from rondo_inference.batch.scoring import file_names, finished_chunks
+from rondo_inference.batch.scoring import file_names
 from rondo_inference.domain.batch_job import BatchJob, chunk_key, chunks_folder
 from rondo_inference.domain.batch_output import ScoredChunk, failure_lines, output_head, unpack
 from rondo_inference.domain.batch_plan import Plan

@@ -13,18 +13,19 @@ from rondo_core.model_store import AlreadyExists, ModelStore, ObjectInfo
 from rondo_core.run_store import CommitConflict
 from rondo_inference.batch.ending import end_job, failing, read_job
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
-from rondo_inference.domain.batch_job import BatchJob, plan_key, run_change
+from rondo_inference.domain.batch_job import BatchJob, chunks_folder, plan_key, run_change
 from rondo_inference.domain.batch_media import CSV, LINES, NPY, PICTURES
 from rondo_inference.domain.batch_plan import (
     Plan,
     cut_files,
     cut_lines,
     cut_rows,
+    lane_starts,
     read_npy_head,
 )
 from rondo_inference.domain.batch_records import header_of
 
-__all__ = ["plan_job", "read_plan"]
+__all__ = ["ask_for_chunks", "finished_chunks", "plan_job", "read_plan"]
 
 _BLOCK_BYTES = 8 * 1024 * 1024
 _HEAD_BYTES = 4096 + 12
@@ -54,9 +55,23 @@ def plan_job(
         ports.rows.commit(run_change(job, digest, len(plan.chunks)))
     except CommitConflict:
         return "not-submitted"
-    for index in range(min(limits.lanes, len(plan.chunks))):
-        hints.score(job_id, index)
+    ask_for_chunks(job_id, len(plan.chunks), ports, hints, limits.lanes)
     return "planned"
+
+
+def ask_for_chunks(job_id: str, chunks: int, ports: Ports, hints: Hints, lanes: int) -> None:
+    """Ask for the first missing chunk of each lane, which goes on from there; or for the join."""
+    starts = lane_starts(finished_chunks(job_id, ports), chunks, lanes)
+    for index in starts:
+        hints.score(job_id, index)
+    if not starts:
+        hints.join(job_id)
+
+
+def finished_chunks(job_id: str, ports: Ports) -> set[int]:
+    """Return the indices of the chunks whose objects exist."""
+    folder = chunks_folder(job_id)
+    return {int(one.key.removeprefix(folder)) for one in ports.folders.list(folder)}
 
 
 def read_plan(job_id: str, objects: ModelStore) -> tuple[Plan, str]:

@@ -9,7 +9,7 @@ from rondo_core.model_store import AlreadyExists
 from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict
 from rondo_inference.batch.ending import end_job, failing, read_job
-from rondo_inference.batch.planning import read_plan
+from rondo_inference.batch.planning import finished_chunks, read_plan
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
 from rondo_inference.domain.batch_job import (
     BatchJob,
@@ -17,7 +17,6 @@ from rondo_inference.domain.batch_job import (
     begin_changes,
     chunk_key,
     chunk_row_key,
-    chunks_folder,
 )
 from rondo_inference.domain.batch_media import LINES, NPY, PICTURES
 from rondo_inference.domain.batch_output import ScoredChunk, output_lines, pack
@@ -31,7 +30,7 @@ from rondo_inference.domain.batch_records import (
 )
 from rondo_inference.engines import Engine
 
-__all__ = ["MOST_TRIES", "file_names", "finished_chunks", "score_chunk"]
+__all__ = ["MOST_TRIES", "file_names", "score_chunk"]
 
 MOST_TRIES = 5
 """A chunk that was begun more often and never finished ends its workers: the job fails."""
@@ -62,12 +61,6 @@ def score_chunk(
         return "beaten"  # another worker was first: its bytes count, and it goes on
     _go_on(job, index + limits.lanes, len(plan.chunks), ports, hints)
     return "scored"
-
-
-def finished_chunks(job_id: str, ports: Ports) -> set[int]:
-    """Return the indices of the chunks whose objects exist."""
-    folder = chunks_folder(job_id)
-    return {int(one.key.removeprefix(folder)) for one in ports.folders.list(folder)}
 
 
 def file_names(plan: Plan, index: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from rondo_core.rows import from_item
 from rondo_core.sightings import Sightings
 from rondo_inference.batch.ending import end_job, read_job
 from rondo_inference.batch.ports import Hints, Ports
-from rondo_inference.batch.scoring import finished_chunks
+from rondo_inference.batch.planning import ask_for_chunks
 from rondo_inference.domain.batch_job import SERVICE, BatchJob
 
 __all__ = ["BatchSweeper", "ask_for_plans"]
@@ -77,14 +77,4 @@ class BatchSweeper:
         if job.state == "SUBMITTED":
             self.hints.plan(job.job_id)
         else:
-            self._ask_for_chunks(job)
-
-    def _ask_for_chunks(self, job: BatchJob) -> None:
-        """Ask for the first missing chunk of each lane: the lane goes on from there."""
-        finished, lanes = finished_chunks(job.job_id, self.ports), set[int]()
-        for index in range(job.chunks or 0):
-            if index not in finished and index % self.lanes not in lanes:
-                lanes.add(index % self.lanes)
-                self.hints.score(job.job_id, index)
-        if not lanes:
-            self.hints.join(job.job_id)
+            ask_for_chunks(job.job_id, job.chunks or 0, self.ports, self.hints, self.lanes)

@@ -5,7 +5,7 @@ Source: RFC 4180 (CSV: a line end inside quotes does not end a record).
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +15,15 @@ import numpy as np
 from rondo_core.errors import Invalid
 from rondo_core.object_folders import ListedObject
 
-__all__ = ["NpyHead", "Plan", "cut_files", "cut_lines", "cut_rows", "read_npy_head"]
+__all__ = [
+    "NpyHead",
+    "Plan",
+    "cut_files",
+    "cut_lines",
+    "cut_rows",
+    "lane_starts",
+    "read_npy_head",
+]
 
 _NEWLINE, _QUOTE = 10, 34
 _LONGEST_NPY_HEADER = 4096
@@ -174,3 +182,14 @@ def cut_files(files: Sequence[ListedObject], *, chunk_bytes: int) -> tuple[Range
     if files:
         cuts.append(len(files))
     return tuple(pairwise(cuts))
+
+
+def lane_starts(finished: Collection[int], chunks: int, lanes: int) -> list[int]:
+    """Return the first chunk of each lane that is not finished; lane l has l, l + lanes, ...
+
+    >>> lane_starts({0, 1, 3}, 6, 2)
+    [2, 5]
+    """
+    missing = [index for index in range(chunks) if index not in finished]
+    firsts = {index % lanes: index for index in reversed(missing)}
+    return sorted(firsts.values())

@@ -1,0 +1,580 @@
+"""Jobs from their making to their end, on fakes: what workers do, lose, repeat and refuse."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rondo_core.errors import Conflict, Invalid, NotFound, Unavailable
+from rondo_core.events import BatchRequested
+from rondo_core.outbox import outbox_put
+from rondo_core.run_store import Put
+from rondo_inference.batch.sweep import ask_for_plans
+from rondo_inference.batch.tasks import run_task
+from rondo_inference.batch.wire import InputFile, NewJob
+from rondo_inference.domain.batch_job import chunk_key, chunks_folder, job_key, requested_event
+from tests.unit.rondo_inference.batch_world import BatchWorld
+from tests.unit.rondo_inference.exported import prices_export, shapes_export
+
+ROWS = b"rooms,town\n1,Aa\n2,Bonn\n3,Aa\n4,Bonn\n5,Aa\n6,Bonn\n7,Aa\n"
+ANSWERS = b"price,error\n2.0,\n13.0,\n4.0,\n15.0,\n6.0,\n17.0,\n8.0,\n"
+
+
+@pytest.fixture
+def world() -> BatchWorld:
+    return BatchWorld()
+
+
+def picture(shade: int, side: int = 2) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (side, side), shade).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_job_is_planned_scored_lane_by_lane_and_joined(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+
+    done = world.work()
+
+    assert done == [
+        "plan planned",
+        "score scored",
+        "score scored",
+        "score scored",
+        "join completed",
+    ]
+    assert world.output(job_id) == ANSWERS
+    view = world.view(job_id)
+    assert (view.state, view.records, view.failed_records) == ("COMPLETED", 7, 0)
+    assert (view.progress, view.chunks, view.chunks_done) == (1.0, 3, 3)
+    assert view.failures is None
+    assert list(world.folders.list(chunks_folder(job_id))) == [], "the pieces are tidied up"
+
+
+def test_progress_grows_with_the_finished_chunks(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    seen = []
+
+    while world.hints.waiting:
+        seen.append(world.view(job_id).progress)
+        world.step()
+
+    assert seen == [0.0, 0.0, 0.33, 0.66, 0.99]
+
+
+def test_lanes_bound_the_tasks_that_wait(world: BatchWorld) -> None:
+    world.make(b"".join([b"rooms,town\n", *[b"1,Aa\n"] * 100]))
+    world.step()
+    waiting = []
+
+    while world.hints.waiting:
+        waiting.append(len(world.hints.waiting))
+        world.step()
+
+    assert max(waiting) == 2
+
+
+def test_bt_1_one_record_out_for_each_record_in_in_order(world: BatchWorld) -> None:
+    lines = [b'{"rooms": %d, "town": "Aa"}' % at for at in range(9)]
+    lines[4] = b'{"rooms": "many", "town": "Aa"}'
+    job_id = world.make(
+        b"\n".join(lines), content_type="application/jsonlines", accept="application/jsonlines"
+    )
+    world.work()
+
+    found = [json.loads(line) for line in world.output(job_id).splitlines()]
+
+    assert [one.get("price") for one in found] == [1, 2, 3, 4, None, 6, 7, 8, 9]
+    assert found[4] == {"column": "rooms", "error": "'many' is not a number"}
+    assert [json.loads(line) for line in world.failures(job_id).splitlines()] == [
+        {"row": 4, "column": "rooms", "rule": "'many' is not a number"}
+    ]
+    assert world.view(job_id).failed_records == 1
+
+
+def test_an_array_is_scored_by_ranges_of_rows(world: BatchWorld) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([[at, at % 2] for at in range(7)], np.int64))
+    job_id = world.make(file.getvalue(), content_type="application/x-npy", accept="text/csv")
+
+    assert world.work().count("score scored") == 7
+    assert world.output(job_id).splitlines()[1:3] == [b"1.0,", b"12.0,"]
+
+
+def test_a_folder_of_pictures_is_a_record_per_file_by_name(world: BatchWorld) -> None:
+    export = shapes_export()
+    export.store(world.store)
+    files = {"b.png": picture(0), "a.png": picture(255), "c.txt": b"no picture"}
+    wanted = NewJob(
+        content_type="image/png",
+        accept="text/csv",
+        files=[InputFile(name=name, size=len(data)) for name, data in files.items()],
+    )
+    view = world.orders.make(export.alias, wanted)
+    for link in view.uploads:
+        assert world.links.put(link.url, link.headers, files[link.name]) == 200
+    world.orders.start("shapes", view.job_id)
+    world.hints.plan(view.job_id)
+    world.work()
+
+    lines = world.output(view.job_id).decode().splitlines()
+
+    assert lines[0] == "file,label,probability_light,probability_dark,error"
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        ["a.png", "light"],
+        ["b.png", "light"],
+        ["c.txt", ""],
+    ]
+    told = json.loads(world.failures(view.job_id))
+    assert (told["row"], told["file"]) == (2, "c.txt")
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "reason"),
+    [
+        (b"", "text/csv", "the input is empty"),
+        (b"\n\r\n \n", "text/csv", "blank lines only"),
+        (b"rooms,town\n", "text/csv", "a header but no row"),
+        (b"rooms,town\n\n\n", "text/csv", "the input has no record"),
+        (b"rooms\n1\n", "text/csv", "lacks column 'town'"),
+        (b"rooms,town\n" + b"1" * 2000 + b",Aa\n", "text/csv", "longer than 1000 bytes"),
+        (b'rooms,town\n1,Aa\n2,"Bonn"x\n', "text/csv", "bytes 11 to 26: not a CSV"),
+        (b"rooms,town\n1,Aa\n2,\xff\n", "text/csv", "bytes 11 to 20: not UTF-8"),
+        (b"text", "application/x-npy", "not a .npy file"),
+    ],
+)
+def test_an_input_that_cannot_be_read_fails_the_job_with_the_reason(
+    world: BatchWorld, data: bytes, content_type: str, reason: str
+) -> None:
+    job_id = world.make(data, content_type=content_type)
+
+    world.work()
+
+    view = world.view(job_id)
+    assert view.state == "FAILED"
+    assert reason in str(view.reason)
+    assert reason in json.loads(world.failures(job_id))["error"]
+    (ended,) = world.ended()
+    assert (ended.state, ended.result.invocation_status) == ("FAILED", "Failed")
+    assert reason in str(ended.result.failure_reason)
+    assert list(world.rows.active("batch")) == []
+
+
+def test_an_input_that_was_never_sent_fails_the_job(world: BatchWorld) -> None:
+    wanted = NewJob(content_type="text/csv", files=[InputFile(size=10)])
+    view = world.orders.make(world.export.alias, wanted)
+    world.orders.start("prices", view.job_id)
+    world.hints.plan(view.job_id)
+
+    world.work()
+
+    assert "does not exist" in str(world.view(view.job_id).reason)
+
+
+def test_a_folder_without_files_fails_the_job(world: BatchWorld) -> None:
+    wanted = NewJob(content_type="image/png", input="s3://models/batch/inputs/none/")
+    view = world.orders.make(world.export.alias, wanted)
+    world.hints.plan(view.job_id)
+
+    world.work()
+
+    assert "has no files" in str(world.view(view.job_id).reason)
+
+
+def test_an_input_of_another_size_than_was_announced_fails_the_job(world: BatchWorld) -> None:
+    wanted = NewJob(content_type="text/csv", files=[InputFile(size=10)])
+    view = world.orders.make(world.export.alias, wanted)
+    world.store.put(world.job(view.job_id).input, b"123")
+    world.orders.start("prices", view.job_id)
+    world.hints.plan(view.job_id)
+
+    world.work()
+
+    assert world.view(view.job_id).reason == "the input has 3 bytes, 10 were announced"
+
+
+def test_an_input_that_is_replaced_meanwhile_fails_the_job(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    world.store.forget(world.job(job_id).input)
+    world.store.put(world.job(job_id).input, ROWS[::-1])
+
+    world.work()
+
+    assert "was replaced or removed" in str(world.view(job_id).reason)
+
+
+def test_a_version_that_cannot_be_loaded_fails_the_job(world: BatchWorld) -> None:
+    broken = prices_export(2).with_file("model.onnx", b"no model")
+    broken.store(world.store)
+    job_id = world.make(ROWS, export=broken)
+
+    world.work()
+
+    assert world.view(job_id).state == "FAILED"
+    assert "model.onnx" in str(world.view(job_id).reason)
+
+
+def test_a_job_keeps_the_version_that_it_was_made_with(world: BatchWorld) -> None:
+    second = prices_export(2)
+    second.store(world.store)
+    first_job, second_job = world.make(ROWS), world.make(ROWS, export=second)
+
+    world.work()
+
+    assert world.output(first_job) == ANSWERS
+    assert world.output(second_job).splitlines()[1] == b"3.0,"
+    assert (world.view(first_job).version, world.view(second_job).version) == (1, 2)
+
+
+def test_few_versions_are_kept_loaded(world: BatchWorld) -> None:
+    exports = [prices_export(number) for number in (1, 2, 3)]
+    for export in exports:
+        export.store(world.store)
+    models = world.worker.models
+    first = models.engine(exports[0].alias)
+
+    assert models.engine(exports[0].alias) is first
+    for export in exports[1:]:
+        models.engine(export.alias)
+    assert models.engine(exports[0].alias) is not first
+
+
+def test_tasks_may_come_twice_and_in_any_order(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    for index in (2, 1, 0, 1, 2):
+        world.hints.score(job_id, index)
+    world.hints.join(job_id)
+    world.hints.plan(job_id)
+
+    done = world.work()
+
+    assert world.output(job_id) == ANSWERS
+    assert done.count("score scored") == 3
+    assert done.count("join completed") == 1
+    assert len(world.ended()) == 1
+
+
+def test_a_finished_chunk_is_not_begun_again(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    world.step()
+    world.hints.score(job_id, 0)
+
+    done = world.work()
+
+    assert "score finished" in done
+    items = world.rows.query(f"BATCH#{job_id}", "CHUNK#")
+    assert [item["tries"] for item in items] == [1, 1, 1]
+
+
+def test_a_chunk_that_another_worker_finished_first_stands(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    original = world.worker.models.engine
+
+    def slow(alias: object) -> object:
+        if world.store.head(chunk_key(job_id, 0)) is None:
+            world.store.put(chunk_key(job_id, 0), b"\x0d\x00\x00\x00" + b'{"records":4}' + b"x\n")
+        return original(alias)  # type: ignore[arg-type]  # it is one
+
+    world.worker.models.engine = slow  # type: ignore[method-assign,assignment]
+    assert world.step() == "score beaten"
+
+
+def test_lost_tasks_are_asked_for_again_after_the_lease(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.hints.waiting.clear()
+
+    world.sweep()
+    assert not world.hints.waiting
+    world.sweep(5.1)
+    assert list(world.hints.waiting) == [("plan", job_id)]
+    world.step()
+    world.step()
+    world.hints.waiting.clear()  # the second lane and the rest of the first
+    world.sweep()
+    world.sweep(5.1)
+    assert list(world.hints.waiting) == [("score", job_id, 1), ("score", job_id, 2)]
+    world.work()
+
+    assert world.output(job_id) == ANSWERS
+
+
+def test_a_lost_join_is_asked_for_again(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    while world.hints.waiting[0][0] != "join":
+        world.step()
+    world.hints.waiting.clear()
+
+    world.sweep()
+    world.sweep(5.1)
+
+    assert list(world.hints.waiting) == [("join", job_id)]
+
+
+def test_a_job_that_moves_is_left_alone(world: BatchWorld) -> None:
+    world.make(ROWS)
+    world.step()
+    world.sweep()
+    world.sweep(4.0)
+    world.step()
+
+    before = len(world.hints.waiting)
+    world.sweep(4.0)
+
+    assert len(world.hints.waiting) == before
+
+
+def test_a_lane_that_meets_a_finished_chunk_ends_and_the_join_is_not_forgotten(
+    world: BatchWorld,
+) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    world.hints.waiting.clear()
+    world.hints.score(job_id, 2)
+    world.hints.score(job_id, 1)
+    world.hints.score(job_id, 0)
+
+    assert world.work()[-1] == "join completed"
+
+
+def test_a_join_that_comes_too_early_waits(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    world.hints.waiting.appendleft(("join", job_id))
+
+    assert world.step() == "join missing"
+
+
+def test_a_join_beside_one_that_tidied_up_is_no_failure(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    while world.hints.waiting[0][0] != "join":
+        world.step()
+    original, calls = world.store.get, []
+
+    def get(key: str, **options: object) -> bytes:
+        if key.startswith(chunks_folder(job_id)) and not calls:
+            calls.append(key)
+            world.new_worker().join(job_id)
+        return original(key, **options)  # type: ignore[arg-type]  # as it came
+
+    world.store.get = get  # type: ignore[method-assign,assignment]
+
+    assert world.step() == "join not-running"
+    assert world.output(job_id) == ANSWERS
+    assert len(world.ended()) == 1
+
+
+def test_a_chunk_that_is_gone_too_soon_is_an_error(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    while world.hints.waiting[0][0] != "join":
+        world.step()
+    original = world.store.get
+
+    def get(key: str, **options: object) -> bytes:
+        if key.startswith(chunks_folder(job_id)):
+            raise NotFound(key)
+        return original(key, **options)  # type: ignore[arg-type]  # as it came
+
+    world.store.get = get  # type: ignore[method-assign,assignment]
+
+    assert world.step() == "join raised"
+
+
+def test_a_chunk_that_ends_its_workers_fails_the_job(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    original = world.worker.models.engine
+
+    def dies(alias: object) -> object:
+        raise Unavailable("as if it had been killed")
+
+    world.worker.models.engine = dies  # type: ignore[method-assign,assignment]
+    for _ in range(5):
+        world.hints.waiting.appendleft(("score", job_id, 0))
+        world.step()
+    world.worker.models.engine = original  # type: ignore[method-assign]
+    world.hints.waiting.appendleft(("score", job_id, 0))
+
+    assert world.step() == "score not-running"
+    assert world.view(job_id).reason == "chunk 0 was begun 5 times and never finished"
+
+
+def test_a_plan_that_another_worker_made_first_counts(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    first_head = world.store.head
+
+    def head(key: str) -> object:
+        found = first_head(key)
+        if key.endswith("plan.json") and found is None:
+            world.store.head = first_head  # type: ignore[method-assign]
+            world.store.put(key, b'{"key":"%s","version":"x","chunks":[[0,1]]}' % b"k")
+        return found
+
+    world.store.head = head  # type: ignore[method-assign,assignment]
+    world.step()
+
+    assert world.view(job_id).chunks == 1
+
+
+def test_cancel_stops_a_job_and_start_goes_on_with_what_is_left(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    world.step()
+
+    view = world.orders.cancel("prices", job_id)
+    assert (view.state, view.progress) == ("CANCELLED", 0.33)
+    assert set(world.work()) == {"score not-running"}
+    assert world.orders.cancel("prices", job_id).state == "CANCELLED"
+    again = world.orders.start("prices", job_id)
+    assert again.state == "SUBMITTED"
+    world.hints.plan(job_id)
+    done = world.work()
+
+    assert done == ["plan planned", "score scored", "score scored", "join completed"]
+    assert world.output(job_id) == ANSWERS
+    assert [event.state for event in world.ended()] == ["CANCELLED", "COMPLETED"]
+    requests = [one for one in world.published() if isinstance(one, BatchRequested)]
+    assert len({one.event_id for one in requests}) == 2
+
+
+def test_cancel_of_a_job_that_is_over_is_refused(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.work()
+
+    with pytest.raises(Conflict, match="is COMPLETED"):
+        world.orders.cancel("prices", job_id)
+    with pytest.raises(Conflict, match="is COMPLETED: make a new one"):
+        world.orders.start("prices", job_id)
+
+
+def test_a_job_that_was_cancelled_when_only_the_join_was_left_goes_on_with_the_join(
+    world: BatchWorld,
+) -> None:
+    job_id = world.make(ROWS)
+    while world.hints.waiting[0][0] != "join":
+        world.step()
+    world.orders.cancel("prices", job_id)
+    world.hints.waiting.clear()
+    world.orders.start("prices", job_id)
+    world.hints.plan(job_id)
+
+    assert world.work() == ["plan planned", "join completed"]
+
+
+def test_start_twice_is_once(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+
+    assert world.orders.start("prices", job_id).state == "SUBMITTED"
+    assert world.job(job_id).starts == 1
+
+
+def test_delete_takes_everything_of_a_job_and_nothing_else(world: BatchWorld) -> None:
+    kept, gone = world.make(ROWS), world.make(ROWS)
+    with pytest.raises(Conflict, match="cancel it first"):
+        world.orders.delete("prices", gone)
+    world.work()
+
+    world.orders.delete("prices", gone)
+
+    assert [one.job_id for one in world.orders.list("prices").jobs] == [kept]
+    with pytest.raises(NotFound, match="has no batch job"):
+        world.orders.show("prices", gone)
+    assert not [key for key in world.store.keys("batch/") if gone in key]
+    assert world.rows.query(f"BATCH#{gone}") == []
+    assert world.output(kept) == ANSWERS
+    with pytest.raises(NotFound):
+        world.orders.delete("prices", gone)
+
+
+def test_jobs_are_listed_by_model_the_newest_first(world: BatchWorld) -> None:
+    first = world.make(ROWS)
+    world.clock.advance(1)
+    second = world.make(ROWS)
+
+    assert [one.job_id for one in world.orders.list("prices").jobs] == [second, first]
+    assert world.orders.list("other").jobs == []
+    with pytest.raises(NotFound):
+        world.orders.show("other", first)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "complaint"),
+    [
+        ({"content_type": "text/html"}, "is not read by batch jobs"),
+        ({"content_type": "text/csv"}, 'either "files" that will be sent'),
+        ({"content_type": "text/csv", "input": "s3://other/batch/inputs/a"}, "is not s3://models/"),
+        ({"content_type": "text/csv", "input": "/etc/passwd"}, "is not s3://models/"),
+        ({"content_type": "text/csv", "input": "s3://models/versions/a"}, "is not below"),
+        ({"content_type": "text/csv", "input": "s3://models/batch/inputs/a/"}, "are a folder"),
+        ({"content_type": "image/png", "input": "s3://models/batch/inputs/a"}, "are a folder"),
+        (
+            {"content_type": "text/csv", "files": [InputFile(size=1), InputFile(size=1)]},
+            "several may only be pictures",
+        ),
+        (
+            {"content_type": "image/png", "files": [InputFile(size=1), InputFile(size=1)]},
+            "have the same name",
+        ),
+    ],
+)
+def test_a_job_that_could_never_run_is_refused(
+    world: BatchWorld, wanted: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(Invalid, match=complaint):
+        world.orders.make(world.export.alias, NewJob(**wanted))  # type: ignore[arg-type]
+    assert world.orders.list("prices").jobs == []
+
+
+def test_an_event_that_was_not_published_is_published_by_the_sweep(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    event = requested_event(world.job(job_id), world.clock.now())
+    world.rows.commit(outbox_put(event, service="batch"))
+
+    world.sweep()
+
+    assert world.published()[-1] == event
+
+
+def test_a_row_of_another_release_does_not_stop_the_sweep(world: BatchWorld) -> None:
+    world.rows.commit(Put(job_key("strange"), {"active": "batch"}))
+    job_id = world.make(ROWS)
+    world.hints.waiting.clear()
+
+    world.sweep()
+    world.sweep(5.1)
+
+    assert list(world.hints.waiting) == [("plan", job_id)]
+
+
+def test_messages_become_hints_each_job_once(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.hints.waiting.clear()
+    event = requested_event(world.job(job_id), world.clock.now())
+
+    ask_for_plans([event, event], hints=world.hints)
+
+    assert list(world.hints.waiting) == [("plan", job_id)]
+
+
+def test_tasks_of_a_job_that_was_deleted_do_nothing(world: BatchWorld) -> None:
+    for name in ("plan", "join"):
+        world.hints.waiting.append((name, "gone"))
+    world.hints.score("gone", 0)
+
+    assert world.work() == ["plan not-submitted", "join not-running", "score not-running"]
+
+
+def test_a_task_that_raises_is_counted_and_does_not_end_the_process(world: BatchWorld) -> None:
+    def broken() -> str:
+        raise ZeroDivisionError
+
+    run_task("score", "job", broken, world.metrics)
+
+    labels = {"kind": "score", "outcome": "error"}
+    found = world.metrics.registry.get_sample_value("rondo_loop_failures_total", labels)
+    assert found == 1
