@@ -1,6 +1,7 @@
 """Objects through presigned links: streamed from and to disk, checked, repeated."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
@@ -37,8 +38,16 @@ class StoreLink:
         """Close the connections."""
         self._http.close()
 
-    def download(self, url: str, path: Path, *, size: int, sha256: str) -> None:
+    def download(
+        self, url: str, path: Path, *, size: int | None, sha256: str | None = None
+    ) -> None:
         """Write an object to ``path``, which has all of it or does not exist.
+
+        Args:
+            url: of the object.
+            path: of the file.
+            size: bytes that were promised; None: not known.
+            sha256: likewise.
 
         Raises:
             LinkRefused: the link has expired.
@@ -48,7 +57,7 @@ class StoreLink:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.part")
         found = persevere(partial(self._fetch, url, draft, size), self._patience)
-        if found != sha256:
+        if sha256 not in {None, found}:
             draft.unlink()
             raise Invalid(f"{path.name}: SHA-256 {found} came, {sha256} was promised")
         draft.replace(path)
@@ -65,10 +74,10 @@ class StoreLink:
         """
         persevere(partial(self._put, source, link), self._patience)
 
-    def _fetch(self, url: str, draft: Path, size: int) -> str:
+    def _fetch(self, url: str, draft: Path, size: int | None) -> str:
         """Return the digest of what came; more than ``size`` bytes are not even read."""
         digest = hashlib.sha256()
-        left = size
+        left = sys.maxsize if size is None else size
         try:
             with self._http.stream("GET", url) as response, draft.open("wb") as file:
                 _check(response)

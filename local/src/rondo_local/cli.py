@@ -23,6 +23,8 @@ __all__ = ["main"]
 USUAL_PORTS = {
     "aggregator-intake": 9092,
     "aggregator-worker": 9093,
+    "batch-intake": 9095,
+    "batch-worker": 9096,
     "dispatcher": 9091,
     "evaluator": 9094,
     "gateway": 8080,

@@ -34,7 +34,7 @@ class Plan:
         aws: which emulator.
         prefix: first part of all names in the emulator.
         inference: replicas of inference.
-        workers: Celery processes of the aggregator's worker.
+        workers: Celery processes of each worker, the aggregator's and the batch side's.
         evaluator: whether to start it (it takes seconds and half a gigabyte: TensorFlow).
         ports: program -> the port that it is given if it is free; all others get any free one.
         environment: more variables for every service.
@@ -155,6 +155,8 @@ def _argv(plan: Plan) -> dict[str, tuple[str, ...]]:
         "dispatcher": ("rondo-dispatcher",),
         "aggregator-intake": ("rondo-aggregator", "intake"),
         "aggregator-worker": ("rondo-aggregator", "worker"),
+        "batch-intake": ("rondo-inference", "batch-intake"),
+        "batch-worker": ("rondo-inference", "batch-worker"),
     }
     if not plan.evaluator:
         del programs["evaluator"]
@@ -191,7 +193,7 @@ def _program(
 
 
 def _is_worker(name: str) -> bool:
-    return name.startswith(("aggregator", "dispatcher", "evaluator"))
+    return name.startswith(("aggregator", "batch", "dispatcher", "evaluator"))
 
 
 def _operator_token(fresh: str | None, folder: Path) -> str:

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from rondo.batch import BatchJob, BatchPredictions, only_model
 from rondo.commands.options import JSON
 from rondo.commands.output import print_json, print_table
 from rondo.commands.seams import Seams
@@ -17,8 +20,17 @@ DEFAULT_URL = "http://127.0.0.1:8081"
 
 
 @click.command()
-@click.argument("model")
-@click.argument("rows", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", required=False)
+@click.argument(
+    "rows", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--batch",
+    nargs=2,
+    type=(click.Path(exists=True, path_type=Path), click.Path(dir_okay=False, path_type=Path)),
+    metavar="IN OUT",
+    help="Predict a large file as a job; the same command again goes on with it.",
+)
 @click.option(
     "--url",
     envvar="RONDO_INFERENCE_URL",
@@ -29,8 +41,72 @@ DEFAULT_URL = "http://127.0.0.1:8081"
 )
 @JSON
 @click.pass_obj
-def predict(seams: Seams, *, model: str, rows: Path, url: str, in_json: bool) -> None:
-    """Ask MODEL about the rows of a file: .csv with a header, .json, or .npy."""
+def predict(
+    seams: Seams,
+    *,
+    model: str | None,
+    rows: Path | None,
+    batch: tuple[Path, Path] | None,
+    url: str,
+    in_json: bool,
+) -> None:
+    """Ask MODEL about the rows of a file: .csv with a header, .json, or .npy.
+
+    With --batch IN is a .csv, .jsonl or .npy of any size, or a folder of pictures, and OUT a .csv
+    or .jsonl; MODEL may be left out where there is only one.
+    """
+    if batch is not None and rows is None:
+        _predict_batch(seams, model, batch, url, in_json=in_json)
+    elif batch is None and model is not None and rows is not None:
+        _predict_rows(seams, model, rows, url, in_json=in_json)
+    else:
+        raise click.UsageError("give either MODEL ROWS or --batch IN OUT [MODEL]")
+
+
+def _predict_batch(
+    seams: Seams, model: str | None, batch: tuple[Path, Path], url: str, *, in_json: bool
+) -> None:
+    patience, (source, target) = Patience(clock=seams.clock), batch
+    with (
+        open_http(checked_url(url), seams.transport) as http,
+        open_http(transport=seams.transport) as store,
+        _bar() as bar,
+    ):
+        task = bar.add_task(source.name, total=1.0)
+
+        def show(job: BatchJob) -> None:
+            stage = "sending" if job.state == "WAITING" else job.state.lower()
+            bar.update(task, completed=job.progress, description=f"{source.name}: {stage}")
+
+        predictions = BatchPredictions(http, store, patience, show)
+        job = predictions.predict(model or only_model(http, patience), source, target)
+    if in_json:
+        print_json(
+            {
+                "job_id": job.job_id,
+                "model": job.model,
+                "version": job.version,
+                "records": job.records,
+                "failed_records": job.failed_records,
+            }
+        )
+        return
+    click.echo(f"{job.records} records to {target} by version {job.version} of {job.model}")
+    if job.failed_records:
+        click.echo(f"{job.failed_records} did not fit: {target}.failures.jsonl says why")
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _predict_rows(seams: Seams, model: str, rows: Path, url: str, *, in_json: bool) -> None:
     body, content_type = read_rows(rows)
     with open_http(checked_url(url), seams.transport) as http:
         found = ask(http, model, body, content_type, Patience(clock=seams.clock))
