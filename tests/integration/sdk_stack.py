@@ -47,7 +47,9 @@ class LoopbackLinks:
     def __init__(self, links: MemoryUploadLinks, address: str) -> None:
         self._links, self._address = links, address
 
-    def for_upload(self, key: str, *, size: int, sha256: str, expires_seconds: int) -> UploadLink:
+    def for_upload(
+        self, key: str, *, size: int, sha256: str | None, expires_seconds: int
+    ) -> UploadLink:
         link = self._links.for_upload(
             key, size=size, sha256=sha256, expires_seconds=expires_seconds
         )

@@ -46,7 +46,7 @@ def test_every_command_of_the_guide_works_and_prints_what_it_says(stack: BatchSt
     (shown,) = re.findall(r"```text\n(.*?)```", GUIDE, re.DOTALL)
 
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+        ["/bin/bash", "-euo", "pipefail", "-c", script],
         env=environment(stack),
         cwd=stack.folder,
         capture_output=True,

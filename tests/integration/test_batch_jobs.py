@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from rondo_core.events import BatchEnded, decode_event
+from rondo_core.events import AsyncResponse, BatchEnded, decode_event
 from tests.emulators import Aws
 from tests.integration.batch_stack import (
     BatchStack,
@@ -51,8 +51,8 @@ def test_a_worker_killed_in_the_middle_changes_no_byte_and_scores_no_finished_ch
     assert output == answers_csv(ROWS)
     assert stack.output(undisturbed) == output
     after = stack.tries(disturbed)
-    assert {index: after[index] for index in finished} == {index: 1 for index in finished}
-    assert {index: before[index] for index in finished} == {index: 1 for index in finished}
+    assert {index: after[index] for index in finished} == dict.fromkeys(finished, 1)
+    assert {index: before[index] for index in finished} == dict.fromkeys(finished, 1)
     assert set(after) == set(range(job["chunks"]))
     assert (job["records"], job["failed_records"], job["progress"]) == (ROWS, 0, 1.0)
 
@@ -148,7 +148,9 @@ def test_as_1_boto3_invokes_asynchronously_and_as_3_the_topic_hears_sagemakers_m
     ended = topic()
     assert (ended.state, ended.result.invocation_status) == ("COMPLETED", "Completed")
     assert ended.result.inference_id == "mine-7"
-    assert ended.result.response_parameters.output_location == answer["OutputLocation"]
+    response = ended.result.response_parameters
+    assert isinstance(response, AsyncResponse)
+    assert response.output_location == answer["OutputLocation"]
     key = answer["OutputLocation"].removeprefix(f"s3://{bucket}/")
     assert stack.ports.model_store.get(key) == answers_csv(50)
 

@@ -124,12 +124,13 @@ class BatchPredictions:
             )
         )
         job = self._awaited(self._started(job, files))
-        note.unlink()
         if job.state != "COMPLETED" or job.output is None:
+            note.unlink()
             raise Invalid(f"job {job.job_id} is {job.state}: {job.reason or 'no reason is told'}")
         self._fetch(job.output, target)
         if job.failures is not None:
             self._fetch(job.failures, target.with_name(f"{target.name}.failures.jsonl"))
+        note.unlink()
         return job
 
     def _resumed(self, note: Path, model: str, sha256: str) -> BatchJob | None:

@@ -11,11 +11,11 @@ from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.domain.metrics import combine_metrics
 from rondo_aggregator.domain.result import may_claim
 from rondo_aggregator.domain.shards import split
-from rondo_core.sightings import Sightings
 from rondo_aggregator.domain.verdicts import Accepted, accept_changes, in_commits
 from rondo_core.keys import GATE_PREFIX, UPDATE_PREFIX, gate_of
 from rondo_core.rows import RoundRow, UpdateRow
 from rondo_core.run_store import MAX_CHANGES
+from rondo_core.sightings import Sightings
 from rondo_core.testing import MemoryRunStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

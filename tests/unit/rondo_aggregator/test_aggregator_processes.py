@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from celery.signals import worker_process_init
 
-from rondo_core.lease import keep_moving
-from rondo_core.metrics_pipe import pipe_to
 from rondo_aggregator.handlers.partials import move_lease
 from rondo_aggregator.settings import MIN_SHARD_COLUMNS, AggregatorSettings
 from rondo_aggregator.tasks import build_app, run_task
 from rondo_core.errors import SettingsInvalid, Unavailable
+from rondo_core.lease import keep_moving
+from rondo_core.metrics_pipe import pipe_to
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics
 from tests.unit.rondo_aggregator.aggregator_world import World, memory_settings, seal_three

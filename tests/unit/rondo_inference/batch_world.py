@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from rondo_core.events import BatchEnded, Event
+from rondo_core.events import BatchEnded
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.telemetry import Metrics
@@ -164,7 +164,4 @@ class BatchWorld:
         return self.links.get(view.failures.url)[1]
 
     def ended(self) -> list[BatchEnded]:
-        return [event for event in self.published() if isinstance(event, BatchEnded)]
-
-    def published(self) -> list[Event]:
-        return list(self.bus.published)
+        return [event for event in self.bus.published if isinstance(event, BatchEnded)]

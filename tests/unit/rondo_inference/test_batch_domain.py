@@ -46,7 +46,7 @@ def cut(
 
 def npy(array: object, **options: bool) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.asarray(array), **options)  # type: ignore[arg-type]
+    np.save(file, np.asarray(array), **options)
     return file.getvalue()
 
 

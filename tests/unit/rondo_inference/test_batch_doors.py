@@ -190,7 +190,7 @@ def test_as_1_headers_out_of_range_are_refused(
         ({"invocationtimeoutseconds": "5"}, True, 6, "it was not over within 5 s"),
     ],
 )
-def test_as_1_a_job_that_is_overdue_fails(  # noqa: PLR0917
+def test_as_1_a_job_that_is_overdue_fails(
     service: Service,
     world: BatchWorld,
     headers: dict[str, str],

@@ -354,7 +354,8 @@ def test_a_join_beside_one_that_tidied_up_is_no_failure(world: BatchWorld) -> No
     job_id = world.make(ROWS)
     while world.hints.waiting[0][0] != "join":
         world.step()
-    original, calls = world.store.get, []
+    calls: list[str] = []
+    original = world.store.get
 
     def get(key: str, **options: object) -> bytes:
         if key.startswith(chunks_folder(job_id)) and not calls:
@@ -362,7 +363,7 @@ def test_a_join_beside_one_that_tidied_up_is_no_failure(world: BatchWorld) -> No
             world.new_worker().join(job_id)
         return original(key, **options)  # type: ignore[arg-type]  # as it came
 
-    world.store.get = get  # type: ignore[method-assign,assignment]
+    world.store.get = get  # type: ignore[method-assign]
 
     assert world.step() == "join not-running"
     assert world.output(job_id) == ANSWERS
@@ -380,7 +381,7 @@ def test_a_chunk_that_is_gone_too_soon_is_an_error(world: BatchWorld) -> None:
             raise NotFound(key)
         return original(key, **options)  # type: ignore[arg-type]  # as it came
 
-    world.store.get = get  # type: ignore[method-assign,assignment]
+    world.store.get = get  # type: ignore[method-assign]
 
     assert world.step() == "join raised"
 
@@ -391,6 +392,7 @@ def test_a_chunk_that_ends_its_workers_fails_the_job(world: BatchWorld) -> None:
     original = world.worker.models.engine
 
     def dies(alias: object) -> object:
+        del alias
         raise Unavailable("as if it had been killed")
 
     world.worker.models.engine = dies  # type: ignore[method-assign,assignment]
@@ -438,7 +440,7 @@ def test_cancel_stops_a_job_and_start_goes_on_with_what_is_left(world: BatchWorl
     assert done == ["plan planned", "score scored", "score scored", "join completed"]
     assert world.output(job_id) == ANSWERS
     assert [event.state for event in world.ended()] == ["CANCELLED", "COMPLETED"]
-    requests = [one for one in world.published() if isinstance(one, BatchRequested)]
+    requests = [one for one in world.bus.published if isinstance(one, BatchRequested)]
     assert len({one.event_id for one in requests}) == 2
 
 
@@ -537,7 +539,7 @@ def test_an_event_that_was_not_published_is_published_by_the_sweep(world: BatchW
 
     world.sweep()
 
-    assert world.published()[-1] == event
+    assert world.bus.published[-1] == event
 
 
 def test_a_row_of_another_release_does_not_stop_the_sweep(world: BatchWorld) -> None:
@@ -578,3 +580,82 @@ def test_a_task_that_raises_is_counted_and_does_not_end_the_process(world: Batch
     labels = {"kind": "score", "outcome": "error"}
     found = world.metrics.registry.get_sample_value("rondo_loop_failures_total", labels)
     assert found == 1
+
+
+def cancels(world: BatchWorld, job_id: str, at: str) -> None:
+    """Let a job be cancelled at the moment when a worker first asks for an object."""
+    original = world.store.head
+
+    def head(key: str) -> object:
+        if at in key:
+            world.store.head = original  # type: ignore[method-assign]
+            world.orders.cancel("prices", job_id)
+        return original(key)
+
+    world.store.head = head  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.parametrize(
+    ("steps", "at", "outcome"),
+    [(0, "plan.json", "plan not-submitted"), (1, "chunks/000000", "score not-running")],
+)
+def test_a_job_that_is_cancelled_under_a_workers_hands_stays_cancelled(
+    world: BatchWorld, steps: int, at: str, outcome: str
+) -> None:
+    job_id = world.make(ROWS)
+    for _ in range(steps):
+        world.step()
+    cancels(world, job_id, at)
+
+    assert world.step() == outcome
+    assert world.job(job_id).state == "CANCELLED"
+
+
+def test_a_job_that_is_cancelled_during_the_join_stays_cancelled(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    while world.hints.waiting[0][0] != "join":
+        world.step()
+    write = world.folders.write
+
+    def cancel_then_write(key: str, blocks: object) -> int:
+        world.orders.cancel("prices", job_id)
+        return write(key, blocks)  # type: ignore[arg-type]  # as they came
+
+    world.folders.write = cancel_then_write  # type: ignore[method-assign,assignment]
+
+    assert world.step() == "join not-running"
+    assert world.job(job_id).state == "CANCELLED"
+    assert [event.state for event in world.ended()] == ["CANCELLED"]
+
+
+def test_the_first_reason_of_a_failure_stands(world: BatchWorld) -> None:
+    job_id = world.make(b"")
+    world.store.put(world.job(job_id).failures, b'{"error":"of a try that was killed"}\n')
+
+    world.work()
+
+    assert world.view(job_id).state == "FAILED"
+    assert b"of a try that was killed" in world.failures(job_id)
+
+
+def test_a_folder_of_too_many_files_fails_the_job(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rondo_inference.batch.planning.MOST_FILES", 1)
+    for name in ("a.png", "b.png"):
+        world.store.put(f"batch/inputs/mine/{name}", b"x")
+    wanted = NewJob(content_type="image/png", input="s3://models/batch/inputs/mine/")
+    view = world.orders.make(world.export.alias, wanted)
+    world.hints.plan(view.job_id)
+
+    world.work()
+
+    assert "has more than 1 files" in str(world.view(view.job_id).reason)
+
+
+def test_a_job_that_waits_for_its_input_is_never_overdue(world: BatchWorld) -> None:
+    wanted = NewJob(content_type="text/csv", files=[InputFile(size=10)])
+    view = world.orders.make(world.export.alias, wanted)
+    world.clock.advance(10_000_000)
+
+    assert world.job(view.job_id).overdue(world.clock.now()) is None

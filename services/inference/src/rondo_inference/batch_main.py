@@ -26,7 +26,7 @@ from rondo_inference.contracts.pictures import Fit, decode_pictures
 from rondo_inference.domain.batch_job import SERVICE
 from rondo_inference.engines import open_onnx
 
-__all__ = ["run"]
+__all__ = ["open_worker", "run"]
 
 
 def run(process: str) -> None:
@@ -69,10 +69,11 @@ def _intake(settings: BatchSettings) -> None:
 def _worker(settings: BatchSettings) -> None:
     metrics = Metrics()
     with pipe_to(metrics) as piped:
-        work(build_app(settings, partial(_open, settings, piped)), settings, metrics)
+        work(build_app(settings, partial(open_worker, settings, piped)), settings, metrics)
 
 
-def _open(settings: BatchSettings, metrics: Metrics, app: Celery) -> BatchWorker:
+def open_worker(settings: BatchSettings, metrics: Metrics, app: Celery) -> BatchWorker:
+    """Open the ports of one process of a worker, after it was forked."""
     ports, fit = _ports(settings), cast("Fit", settings.picture_size)
 
     def pictures(spec: ModelSpec, files: Sequence[bytes]) -> Float32Array:

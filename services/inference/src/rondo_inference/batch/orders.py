@@ -14,8 +14,8 @@ from rondo_core.outbox import outbox_put, publish_now
 from rondo_core.rows import from_item
 from rondo_core.run_store import Delete, Key
 from rondo_inference.batch.ending import end_job, read_job
-from rondo_inference.batch.ports import Ports
 from rondo_inference.batch.planning import finished_chunks
+from rondo_inference.batch.ports import Ports
 from rondo_inference.batch.wire import InputFile, JobList, JobView, NewJob, Result, Upload
 from rondo_inference.domain.batch_job import (
     INPUTS,

@@ -100,7 +100,7 @@ def _made(job: BatchJob, ports: Ports, models: Models, limits: ChunkLimits) -> P
     if job.content_type == NPY:
         return _of_array(job, info, ports, limits)
     spec = models.spec(job.alias)
-    start, header = _first_record(job, info, ports, limits, spec)
+    start, header = _first_record(job, ports.objects, limits.record_bytes, spec)
     chunks = tuple(
         cut_lines(
             _blocks(job, info, ports.objects, start),
@@ -116,11 +116,11 @@ def _made(job: BatchJob, ports: Ports, models: Models, limits: ChunkLimits) -> P
 
 
 def _first_record(
-    job: BatchJob, info: ObjectInfo, ports: Ports, limits: ChunkLimits, spec: ModelSpec
+    job: BatchJob, objects: ModelStore, record_bytes: int, spec: ModelSpec
 ) -> tuple[int, str]:
     """Return where the records begin, and the header before them, if there is one."""
-    head = ports.objects.get(job.input, stop=limits.record_bytes + 1)
-    lines = partial(cut_lines, start=0, record_bytes=limits.record_bytes)
+    head = objects.get(job.input, stop=record_bytes + 1)
+    lines = partial(cut_lines, start=0, record_bytes=record_bytes)
     found = lines([head], chunk_bytes=1, quotes=job.content_type == CSV)
     start, stop = next((line for line in found if head[slice(*line)].strip()), (0, 0))
     if stop == 0:

@@ -10,8 +10,8 @@ from rondo_core.outbox import relay
 from rondo_core.rows import from_item
 from rondo_core.sightings import Sightings
 from rondo_inference.batch.ending import end_job, read_job
-from rondo_inference.batch.ports import Hints, Ports
 from rondo_inference.batch.planning import ask_for_chunks
+from rondo_inference.batch.ports import Hints, Ports
 from rondo_inference.domain.batch_job import SERVICE, BatchJob
 
 __all__ = ["BatchSweeper", "ask_for_plans"]

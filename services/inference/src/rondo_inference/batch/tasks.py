@@ -28,7 +28,16 @@ from rondo_inference.batch.scoring import score_chunk
 from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.domain.batch_job import SERVICE, move_change
 
-__all__ = ["JOIN", "PLAN", "SCORE", "BatchWorker", "CeleryHints", "build_app", "run_task"]
+__all__ = [
+    "JOIN",
+    "PLAN",
+    "SCORE",
+    "BatchWorker",
+    "CeleryHints",
+    "build_app",
+    "move_lease",
+    "run_task",
+]
 
 log = logging.getLogger(__name__)
 
@@ -109,10 +118,11 @@ class BatchWorker:
 
     def _leased(self, job_id: str) -> AbstractContextManager[None]:
         every = self.lease_seconds / _LEASE_MOVES
-        return keep_moving(partial(_move, job_id, self.ports), every_seconds=every)
+        return keep_moving(partial(move_lease, job_id, self.ports), every_seconds=every)
 
 
-def _move(job_id: str, ports: Ports) -> None:
+def move_lease(job_id: str, ports: Ports) -> None:
+    """Show that somebody works on a job, unless it is over or gone."""
     job = read_job(job_id, ports.rows)
     if job is not None:
         try:
@@ -137,7 +147,7 @@ def build_app(settings: BatchSettings, open_worker: Callable[[Celery], BatchWork
         return opened[0]
 
     # Celery logs what a receiver raises and goes on; the first task then tries again.
-    worker_process_init.connect(open_once, weak=False)
+    worker_process_init.connect(open_once)  # weakly: the tasks keep it alive
 
     @app.task(name=PLAN, shared=False)
     def plan(job_id: str) -> None:

@@ -1,0 +1,246 @@
+"""`rondo predict --batch`: a fake of inference's batch routes, and of the store's links."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+
+from rondo.commands.seams import Seams
+from rondo_core.testing import ManualClock
+from tests.unit.rondo.fake_operator_api import Command
+
+ROWS = b"rooms,town\n1,Aa\n2,Bonn\n"
+OUTPUT = b"price,error\n2.0,\n13.0,\n"
+
+
+@dataclass
+class FakeBatch(httpx.BaseTransport):
+    """Inference with one model, whose jobs take two looks."""
+
+    models: tuple[str, ...] = ("prices",)
+    state_at_end: str = "COMPLETED"
+    failed: int = 0
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    starts: list[str] = field(default_factory=list)
+    dies_at: str = ""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        path = request.url.path
+        if self.dies_at and f"{request.method} {path}".startswith(self.dies_at):
+            raise KeyboardInterrupt
+        if request.url.host == "store.test":
+            return self._store(request, path)
+        if path == "/catalogue":
+            return httpx.Response(200, json={"models": [{"name": one} for one in self.models]})
+        *_, model, jobs, job_id, action = [*path.split("/"), "", ""][:6]
+        assert (model, jobs) == ("prices", "jobs")
+        if not job_id:
+            return self._make(json.loads(request.content))
+        if job_id not in self.jobs:
+            return httpx.Response(404, json={"error": f"no job {job_id}"})
+        if action == "start":
+            self.starts.append(job_id)
+            self.jobs[job_id]["state"] = "SUBMITTED"
+        else:
+            self._move(self.jobs[job_id])
+        return httpx.Response(200, json=self.jobs[job_id])
+
+    def _make(self, wanted: dict[str, Any]) -> httpx.Response:
+        job_id = f"job{len(self.jobs) + 1}"
+        job = {"job_id": job_id, "model": "prices", "version": 3, "state": "WAITING"}
+        self.jobs[job_id] = job | {"wanted": wanted}
+        links = [
+            {
+                "name": file["name"],
+                "url": f"http://store.test/{job_id}/{file['name']}",
+                "headers": {"If-None-Match": "*"},
+            }
+            for file in wanted["files"]
+        ]
+        return httpx.Response(201, json=job | {"uploads": links})
+
+    def _move(self, job: dict[str, Any]) -> None:
+        if job["state"] == "SUBMITTED":
+            job |= {"state": "RUNNING", "progress": 0.5}
+        elif job["state"] == "RUNNING":
+            job |= {"state": self.state_at_end, "progress": 1.0, "records": 2}
+            job["failed_records"] = self.failed
+            made = {"output": OUTPUT, "failures": b'{"row": 1}\n'}
+            for name, data in made.items():
+                self.stored[f"/{job['job_id']}/{name}"] = data
+                if name == "output" or self.failed:
+                    url = f"http://store.test/{job['job_id']}/{name}"
+                    job[name] = {"location": "s3://b/k", "url": url}
+
+    def _store(self, request: httpx.Request, path: str) -> httpx.Response:
+        if request.method == "PUT":
+            assert request.headers["If-None-Match"] == "*"
+            self.stored[path] = request.content
+            return httpx.Response(200)
+        return httpx.Response(200, content=self.stored[path])
+
+
+@pytest.fixture
+def batch() -> FakeBatch:
+    return FakeBatch()
+
+
+@pytest.fixture
+def predict(command: Command, batch: FakeBatch, clock: ManualClock, tmp_path: Path) -> Command:
+    (tmp_path / "in.csv").write_bytes(ROWS)
+    seams = Seams(transport=batch, clock=clock, environ={})
+
+    def run(*arguments: str, expect: int = 0) -> Result:
+        return command("predict", *arguments, expect=expect, given=seams)
+
+    return run
+
+
+def test_a_file_is_sent_scored_and_fetched(
+    predict: Command, batch: FakeBatch, tmp_path: Path
+) -> None:
+    result = predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert (tmp_path / "out.csv").read_bytes() == OUTPUT
+    assert "2 records to out.csv by version 3 of prices" in result.output
+    assert batch.stored["/job1/in.csv"] == ROWS
+    assert batch.jobs["job1"]["wanted"] == {
+        "content_type": "text/csv",
+        "accept": "text/csv",
+        "files": [
+            {"name": "in.csv", "size": len(ROWS), "sha256": hashlib.sha256(ROWS).hexdigest()}
+        ],
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_the_only_model_need_not_be_named(predict: Command, batch: FakeBatch) -> None:
+    result = predict("--batch", "in.csv", "out.jsonl", "--json")
+
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert last == {
+        "job_id": "job1",
+        "model": "prices",
+        "version": 3,
+        "records": 2,
+        "failed_records": 0,
+    }
+    batch.models = ("a", "b")
+    assert (
+        "name the model; served are a, b"
+        in predict("--batch", "in.csv", "out.csv", expect=1).output
+    )
+    batch.models = ()
+    assert "served are none" in predict("--batch", "in.csv", "out.csv", expect=1).output
+
+
+def test_records_that_do_not_fit_are_a_file_of_their_own(
+    predict: Command, batch: FakeBatch, tmp_path: Path
+) -> None:
+    batch.failed = 1
+
+    result = predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert "1 did not fit: out.csv.failures.jsonl says why" in result.output
+    assert (tmp_path / "out.csv.failures.jsonl").read_bytes() == b'{"row": 1}\n'
+
+
+def test_a_folder_of_pictures_is_sent_file_by_file(
+    predict: Command, batch: FakeBatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("b.png", "a 1.JPG", "_c.jpeg", "notes.txt"):
+        (tmp_path / "pictures" / name).write_bytes(name.encode())
+
+    predict("--batch", "pictures", "out.csv", "prices")
+
+    wanted = batch.jobs["job1"]["wanted"]
+    assert wanted["content_type"] == "image/png"
+    assert [file["name"] for file in wanted["files"]] == ["000000_c.jpeg", "a-1.JPG", "b.png"]
+    assert batch.stored["/job1/a-1.JPG"] == b"a 1.JPG"
+
+
+@pytest.mark.parametrize("dies_at", ["GET /batch/prices/jobs/job1", "GET /job1/output"])
+def test_an_interrupted_command_goes_on_with_its_job(
+    predict: Command, batch: FakeBatch, tmp_path: Path, dies_at: str
+) -> None:
+    batch.dies_at = dies_at
+    predict("--batch", "in.csv", "out.csv", "prices", expect=1)
+    batch.dies_at = ""
+
+    predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert sorted(batch.jobs) == ["job1"]
+    assert (tmp_path / "out.csv").read_bytes() == OUTPUT
+
+
+@pytest.mark.parametrize(
+    "spoil", ["other bytes", "gone", "not a note", "failed", "other model", "cancelled", "waiting"]
+)
+def test_a_note_of_another_job_is_not_followed(
+    predict: Command, batch: FakeBatch, tmp_path: Path, spoil: str
+) -> None:
+    batch.dies_at = "GET /batch/prices/jobs/job1"
+    predict("--batch", "in.csv", "out.csv", "prices", expect=1)
+    batch.dies_at, note = "", tmp_path / ".out.csv.rondo-job"
+    match spoil:
+        case "other bytes":
+            (tmp_path / "in.csv").write_bytes(ROWS + b"3,Aa\n")
+        case "gone":
+            batch.jobs["job9"] = batch.jobs.pop("job1")
+        case "not a note":
+            note.write_bytes(note.read_bytes()[:-5])
+        case "other model":
+            note.write_bytes(note.read_bytes().replace(b"prices", b"others"))
+        case state:
+            batch.jobs["job1"]["state"] = state.upper()
+
+    predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert len(batch.jobs) == (1 if spoil == "cancelled" else 2)
+    assert batch.starts[-1] == ("job1" if spoil == "cancelled" else "job2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint", "expect"),
+    [
+        (("--batch", "in.txt", "out.csv", "prices"), ".txt is not one of .csv, .jsonl", 1),
+        (("--batch", "in.csv", "out.npy", "prices"), "the output is .csv or .jsonl", 1),
+        (("--batch", "empty", "out.csv", "prices"), "has no file that ends in .png", 1),
+        (("--batch", "none.csv", "out.csv", "prices"), "does not exist", 2),
+        (("--batch", "in.csv", "out.csv", "prices", "in.csv"), "give either", 2),
+        (("prices",), "give either", 2),
+    ],
+)
+def test_what_could_never_work_is_refused(
+    predict: Command,
+    batch: FakeBatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    complaint: str,
+    expect: int,
+) -> None:
+    (tmp_path / "in.txt").write_bytes(ROWS)
+    (tmp_path / "empty").mkdir()
+
+    assert complaint in predict(*arguments, expect=expect).output
+    assert batch.jobs == {}
+
+
+def test_a_job_that_failed_is_told_with_its_reason(
+    predict: Command, batch: FakeBatch, tmp_path: Path
+) -> None:
+    batch.state_at_end = "FAILED"
+
+    result = predict("--batch", "in.csv", "out.csv", "prices", expect=1)
+
+    assert "job job1 is FAILED: no reason is told" in result.output
+    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / ".out.csv.rondo-job").exists()
