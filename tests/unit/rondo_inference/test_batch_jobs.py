@@ -621,7 +621,7 @@ def test_a_job_that_is_cancelled_during_the_join_stays_cancelled(world: BatchWor
         world.orders.cancel("prices", job_id)
         return write(key, blocks)  # type: ignore[arg-type]  # as they came
 
-    world.folders.write = cancel_then_write  # type: ignore[method-assign,assignment]
+    world.folders.write = cancel_then_write  # type: ignore[method-assign]
 
     assert world.step() == "join not-running"
     assert world.job(job_id).state == "CANCELLED"

@@ -19,8 +19,8 @@ from rondo_core.errors import Invalid, SettingsInvalid, Unavailable
 from rondo_core.health import Health
 from rondo_core.settings import Secret, ServiceSettings, read_settings
 from rondo_core.telemetry import Metrics
+from rondo_inference import __main__ as program
 from rondo_inference import batch_main
-from rondo_inference import main as program
 from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app, move_lease
 from tests.unit.rondo_inference.batch_world import BUCKET, BatchWorld

@@ -21,7 +21,8 @@ def main() -> None:
     if sys.argv[1:2] == ["serve"]:
         _serve()
     else:
-        work = {"follow": _serve, **{word: partial(_batch, word) for word in BATCH_PROCESSES}}
+        batch = {word: partial(_batch, word) for word in BATCH_PROCESSES}
+        work = {"follow": partial(_serve), **batch}
         run_program("rondo-inference", work, port=_port, default="follow")
 
 

@@ -101,9 +101,7 @@ def assembled(
         ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=yield_the_cpu) as loader,
     ):
         engines = settings.threads or cpus
-        plan = _Plan(
-            settings, clock, engines, describe, orders, workers, readers, loader
-        )
+        plan = _Plan(settings, clock, engines, describe, orders, workers, readers, loader)
         yield _parts(plan, load)
 
 
