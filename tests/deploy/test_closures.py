@@ -13,7 +13,7 @@ SERVICES = {AGGREGATOR, DISPATCHER, EVALUATOR, GATEWAY, INFERENCE}
 
 WHERE: dict[str, set[Closure]] = {
     "boto3": {*SERVICES, LOCAL},
-    "celery": {AGGREGATOR},
+    "celery": {AGGREGATOR, INFERENCE},
     "cryptography": {GATEWAY, SDK, SDK_KERAS},
     "fastapi": {GATEWAY},
     "grpcio-health-checking": {INFERENCE},
@@ -26,7 +26,7 @@ WHERE: dict[str, set[Closure]] = {
     "prometheus-client": SERVICES,
     "pydantic": {GATEWAY},
     "pyjwt": {GATEWAY, SDK, SDK_KERAS},
-    "redis": {AGGREGATOR},
+    "redis": {AGGREGATOR, INFERENCE},
     "tensorflow-cpu": {EVALUATOR, SDK_KERAS},
     "tf2onnx": {EVALUATOR},
     "uv": {LOCAL},

@@ -659,3 +659,27 @@ def test_a_job_that_waits_for_its_input_is_never_overdue(world: BatchWorld) -> N
     world.clock.advance(10_000_000)
 
     assert world.job(view.job_id).overdue(world.clock.now()) is None
+
+
+def test_no_read_is_longer_than_a_block_or_a_chunk_with_its_last_record(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rondo_inference.batch.planning._BLOCK_BYTES", 64)
+    job_id, original = world.make(b"rooms,town\n" + b"1,Aa\n" * 2000), world.store.get
+    longest: dict[str, int] = {}
+
+    def get(key: str, **options: object) -> bytes:
+        found = original(key, **options)  # type: ignore[arg-type]  # as it came
+        where = next((name for name in ("inputs", "chunks") if f"/{name}/" in key), "other")
+        longest[where] = max(longest.get(where, 0), len(found))
+        return found
+
+    world.store.get = get  # type: ignore[method-assign]
+    world.step()
+    assert longest["inputs"] == world.limits.record_bytes + 1, "where the header is looked for"
+    longest.clear()
+    world.work()
+
+    assert world.view(job_id).records == 2000
+    assert longest["inputs"] == 15
+    assert longest["chunks"] < 100

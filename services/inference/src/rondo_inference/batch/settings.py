@@ -33,7 +33,7 @@ class BatchSettings(CelerySettings):
     chunk_bytes: int = 1024 * 1024
     record_bytes: int = 4 * 1024 * 1024
     lanes: int = 16
-    engine_rows: int = 64
+    engine_rows: int = 256
     intra_op_threads: int = 1
     picture_size: str = "refuse"
 
