@@ -1,9 +1,11 @@
 """The HTTP routes of batch jobs, and SageMaker's asynchronous contract (AS-1 to AS-3)."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -321,3 +323,27 @@ def test_the_row_of_a_job_is_read_back_as_it_was_written(world: BatchWorld) -> N
     job = from_item(item, BatchJob)
     assert job.alias == prices_export(1).alias
     assert job.overdue(job.created_at + timedelta(days=9)) is None
+
+
+def test_a_key_is_for_the_batch_jobs_of_its_models_only(world: BatchWorld, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    digest = hashlib.sha256(b"mine").hexdigest()
+    keys.write_text(json.dumps([{"sha256": digest, "models": ["prices"]}]))
+
+    def load(*arguments: object, **openers: object) -> object:
+        return load_version(*arguments, store=world.store, **openers)  # type: ignore[arg-type]
+
+    with assembled(
+        Settings(api_keys_file=str(keys)),
+        load,  # type: ignore[arg-type]  # as `load_version`
+        clock=world.clock,
+        cpus=2,
+        orders=world.orders,
+    ) as parts:
+        service = Service(parts, StoreAliases(world.rows), world.clock, world.rows, world.store)
+        paths = ("/batch/prices/jobs", "/batch/others/jobs")
+        assert [service.ask("GET", path).status for path in paths] == [401, 401]
+        found = [service.ask("GET", path, authorization="Bearer mine").status for path in paths]
+        assert found == [200, 403]
+        other = "/endpoints/others/async-invocations"
+        assert service.ask("POST", other, ROWS, authorization="Bearer mine").status == 403

@@ -683,3 +683,18 @@ def test_no_read_is_longer_than_a_block_or_a_chunk_with_its_last_record(
     assert world.view(job_id).records == 2000
     assert longest["inputs"] == 15
     assert longest["chunks"] < 100
+
+
+def test_a_job_that_the_index_lists_and_that_is_over_is_left_alone(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.make(ROWS)
+    stale = world.rows.active("batch")
+    world.work()
+    monkeypatch.setattr(world.rows, "active", lambda _: stale)
+
+    world.sweep()
+    world.sweep(5.1)
+
+    assert not world.hints.waiting
+    assert world.output(job_id) == ANSWERS
