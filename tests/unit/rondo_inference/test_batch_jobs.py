@@ -14,7 +14,8 @@ from rondo_core.run_store import Put
 from rondo_inference.batch.sweep import ask_for_plans
 from rondo_inference.batch.tasks import run_task
 from rondo_inference.batch.wire import InputFile, NewJob
-from rondo_inference.domain.batch_job import chunk_key, chunks_folder, job_key, requested_event
+from rondo_inference.domain.batch_changes import requested_event
+from rondo_inference.domain.batch_job import chunk_key, chunks_folder, job_key
 from tests.unit.rondo_inference.batch_world import BatchWorld
 from tests.unit.rondo_inference.exported import prices_export, shapes_export
 

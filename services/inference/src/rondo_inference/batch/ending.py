@@ -13,7 +13,8 @@ from rondo_core.outbox import outbox_put, publish_now
 from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict, Item, RunStore
 from rondo_inference.batch.ports import Ports
-from rondo_inference.domain.batch_job import SERVICE, BatchJob, end_changes, ended_event, job_key
+from rondo_inference.domain.batch_changes import end_changes, ended_event
+from rondo_inference.domain.batch_job import SERVICE, BatchJob, job_key
 
 __all__ = ["end_job", "failing", "read_job"]
 

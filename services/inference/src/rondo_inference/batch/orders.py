@@ -1,6 +1,5 @@
 """What callers ask of batch jobs: make, start, watch, cancel and delete them. All of it blocks."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,48 +13,29 @@ from rondo_core.outbox import outbox_put, publish_now
 from rondo_core.rows import from_item
 from rondo_core.run_store import Delete, Key
 from rondo_inference.batch.ending import end_job, read_job
+from rondo_inference.batch.new_jobs import Wishes, key_of, new_job
 from rondo_inference.batch.planning import finished_chunks
 from rondo_inference.batch.ports import Ports
 from rondo_inference.batch.wire import InputFile, JobList, JobView, NewJob, Result, Upload
+from rondo_inference.domain.batch_changes import (
+    created_changes,
+    deleted_changes,
+    requested_event,
+    start_change,
+)
 from rondo_inference.domain.batch_job import (
-    INPUTS,
     SERVICE,
     BatchJob,
     BatchPointer,
-    created_changes,
-    deleted_changes,
     input_folder,
     job_pk,
     jobs_pk,
-    requested_event,
     result_folder,
-    start_change,
 )
-from rondo_inference.domain.batch_media import CSV, PICTURES, accepted, content_type
 
-__all__ = ["Orders", "Wishes"]
+__all__ = ["Orders"]
 
 _LISTED = 100
-_LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What callers of SageMaker's contract may wish beside what all may.
-
-    Attributes:
-        inference_id: their name of the request; None: the job's.
-        ttl_seconds: see ``BatchJob``.
-        timeout_seconds: see ``BatchJob``.
-        path: between the job's folder and the output's name.
-        filename: the output's name.
-    """
-
-    inference_id: str | None = None
-    ttl_seconds: int | None = None
-    timeout_seconds: int | None = None
-    path: str = ""
-    filename: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +90,8 @@ class Orders:
             Invalid: it has more than ``most`` bytes.
             Unavailable: no answer.
         """
-        found = _LOCATION.fullmatch(location)
-        info = None if found is None else self.ports.objects.head(found["key"])
+        key = key_of(location)
+        info = None if key is None else self.ports.objects.head(key)
         if info is not None and info.size > most:
             raise Invalid(f"the input has {info.size} bytes, at most {most} are taken here")
 
@@ -204,54 +184,10 @@ class Orders:
         return job
 
     def _new(self, alias: AliasRow, wanted: NewJob, wishes: Wishes) -> BatchJob:
-        kind = content_type(wanted.content_type)
-        accept = accepted(wanted.accept, kind)
-        job_id = self.new_id()
-        folder = result_folder(job_id)
-        name = wishes.filename or ("output.csv" if accept == CSV else "output.jsonl")
-        return BatchJob(
-            job_id=job_id,
-            model=alias.model,
-            alias=alias,
-            state="WAITING",
-            content_type=kind,
-            accept=accept,
-            input=self._input(job_id, wanted, kind),
-            expected=wanted.files[0].size if wanted.files and kind not in PICTURES else None,
-            output=f"{folder}output/{wishes.path}{name}",
-            failures=f"{folder}failures.jsonl",
-            inference_id=wishes.inference_id or job_id,
-            created_at=self.ports.clock.now(),
-            ttl_seconds=wishes.ttl_seconds,
-            timeout_seconds=wishes.timeout_seconds,
+        now = self.ports.clock.now()
+        return new_job(
+            alias, wanted, wishes, job_id=self.new_id(), bucket=self.ports.bucket, now=now
         )
-
-    def _input(self, job_id: str, wanted: NewJob, kind: str) -> str:
-        if (wanted.input is None) == (not wanted.files):
-            raise Invalid('a job has either "files" that will be sent, or an "input" in the store')
-        if wanted.input is not None:
-            return self._key_of(wanted.input, kind)
-        names = [file.name for file in wanted.files]
-        if kind in PICTURES:
-            if len(set(names)) != len(names):
-                raise Invalid("two of the files have the same name")
-            return input_folder(job_id)
-        if len(names) != 1:
-            raise Invalid(f"{len(names)} files; several may only be pictures")
-        return f"{input_folder(job_id)}{names[0]}"
-
-    def _key_of(self, location: str, kind: str) -> str:
-        """Only what was put there to be predicted is read, not all that the bucket has."""
-        found = _LOCATION.fullmatch(location)
-        if found is None or found["bucket"] != self.ports.bucket:
-            raise Invalid(f"{location!r} is not s3://{self.ports.bucket}/{INPUTS}…")
-        if not found["key"].startswith(INPUTS) or found["key"] == INPUTS:
-            raise Invalid(f"{location!r} is not below s3://{self.ports.bucket}/{INPUTS}")
-        if found["key"].endswith("/") != (kind in PICTURES):
-            raise Invalid(
-                "pictures are a folder, whose location ends with a slash; all else is not"
-            )
-        return found["key"]
 
     def _upload(self, job: BatchJob, file: InputFile) -> Upload:
         link = self.links.for_upload(

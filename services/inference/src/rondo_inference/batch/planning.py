@@ -13,7 +13,8 @@ from rondo_core.model_store import AlreadyExists, ModelStore, ObjectInfo
 from rondo_core.run_store import CommitConflict
 from rondo_inference.batch.ending import end_job, failing, read_job
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
-from rondo_inference.domain.batch_job import BatchJob, chunks_folder, plan_key, run_change
+from rondo_inference.domain.batch_changes import run_change
+from rondo_inference.domain.batch_job import BatchJob, chunks_folder, plan_key
 from rondo_inference.domain.batch_media import CSV, LINES, NPY, PICTURES
 from rondo_inference.domain.batch_plan import (
     Plan,

@@ -11,13 +11,8 @@ from rondo_core.run_store import CommitConflict
 from rondo_inference.batch.ending import end_job, failing, read_job
 from rondo_inference.batch.planning import finished_chunks, read_plan
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
-from rondo_inference.domain.batch_job import (
-    BatchJob,
-    ChunkRow,
-    begin_changes,
-    chunk_key,
-    chunk_row_key,
-)
+from rondo_inference.domain.batch_changes import begin_changes
+from rondo_inference.domain.batch_job import BatchJob, ChunkRow, chunk_key, chunk_row_key
 from rondo_inference.domain.batch_media import LINES, NPY, PICTURES
 from rondo_inference.domain.batch_output import ScoredChunk, output_lines, pack
 from rondo_inference.domain.batch_plan import Plan

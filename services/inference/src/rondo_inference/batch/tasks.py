@@ -26,7 +26,8 @@ from rondo_inference.batch.planning import plan_job
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
 from rondo_inference.batch.scoring import score_chunk
 from rondo_inference.batch.settings import BatchSettings
-from rondo_inference.domain.batch_job import SERVICE, move_change
+from rondo_inference.domain.batch_changes import move_change
+from rondo_inference.domain.batch_job import SERVICE
 
 __all__ = [
     "JOIN",

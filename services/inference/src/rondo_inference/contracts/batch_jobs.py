@@ -15,7 +15,8 @@ import msgspec
 
 from rondo_core.errors import Invalid
 from rondo_core.model_rows import AliasRow
-from rondo_inference.batch.orders import Orders, Wishes
+from rondo_inference.batch.new_jobs import Wishes
+from rondo_inference.batch.orders import Orders
 from rondo_inference.batch.wire import NewJob
 from rondo_inference.contracts.messages import (
     Answer,
