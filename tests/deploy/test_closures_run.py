@@ -22,10 +22,14 @@ PROCESSES = {
     "evaluator": (),  # first, since it takes longest
     "aggregator-intake": ("intake",),
     "aggregator-worker": ("worker",),
+    "batch-intake": ("batch-intake",),
+    "batch-worker": ("batch-worker",),
     "dispatcher": (),
     "gateway": (),
     "inference": (),
 }
+PROGRAMS = {"aggregator": "rondo-aggregator", "batch": "rondo-inference"}
+"""Of processes that are not named for their service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def fleet(
     assert made.returncode == 0, made.stderr
     started = Fleet({name: free_port() for name in PROCESSES})
     for name, arguments in PROCESSES.items():
-        service = f"rondo-{name.partition('-')[0]}"
+        service = PROGRAMS.get(name.partition("-")[0], f"rondo-{name}")
         port = str(started.ports[name])
         environment = {
             **common,

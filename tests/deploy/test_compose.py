@@ -13,6 +13,8 @@ from rondo_core.settings import AwsSettings, read_settings
 from rondo_dispatcher.settings import Settings as DispatcherSettings
 from rondo_evaluator.settings import Settings as EvaluatorSettings
 from rondo_gateway.settings import Settings as GatewaySettings
+from rondo_inference.batch.settings import BatchSettings
+from rondo_inference.command import BATCH_PROCESSES, health_port
 from rondo_inference.settings import Settings as InferenceSettings
 from rondo_local.bootstrap import BootstrapSettings
 from rondo_local.demo.containers import WORDS
@@ -28,6 +30,8 @@ DEMO = {name: one for name, one in OURS.items() if one["image"].startswith("rond
 SETTINGS: dict[str, type] = {
     "aggregator": AggregatorSettings,
     "aggregator-worker": AggregatorSettings,
+    "batch-intake": BatchSettings,
+    "batch-worker": BatchSettings,
     "bootstrap": BootstrapSettings,
     "dispatcher": DispatcherSettings,
     "evaluator": EvaluatorSettings,
@@ -47,9 +51,19 @@ each_of_ours = pytest.mark.parametrize("name", OURS)
 
 def environment(name: str) -> dict[str, str]:
     """Variables of a service: its image's, and what Compose adds."""
-    (image,) = {file for file in map(Dockerfile.read, DOCKERFILES) if built_from(name) == file.path}
-    given = OURS[name].get("environment", {})
-    return image.environment | {variable: str(value) for variable, value in given.items()}
+    return Dockerfile.read(built_from(name)).environment | given(name)
+
+
+def given(name: str) -> dict[str, str]:
+    """Variables of a service that Compose adds."""
+    found = OURS[name].get("environment", {})
+    return {variable: str(value) for variable, value in found.items()}
+
+
+def fields(*names: str) -> set[str]:
+    """Variables that the programs of services read."""
+    kinds = {SETTINGS[name] for name in names}
+    return {field.name.upper() for kind in kinds for field in dataclasses.fields(kind)}
 
 
 def built_from(name: str) -> Path:
@@ -66,9 +80,15 @@ def built_from(name: str) -> Path:
 
 @each_of_ours
 def test_every_variable_is_a_setting_of_the_program_that_gets_it(name: str) -> None:
-    fields = {field.name.upper() for field in dataclasses.fields(SETTINGS[name])}
+    assert given(name).keys() - fields(name) - OF_LIBRARIES == set()
 
-    assert environment(name).keys() - fields - OF_LIBRARIES == set()
+
+@each_of_ours
+def test_every_variable_of_an_image_is_a_setting_of_a_program_in_it(name: str) -> None:
+    sharing = [one for one in OURS if built_from(one) == built_from(name)]
+    own = Dockerfile.read(built_from(name)).environment
+
+    assert own.keys() - fields(*sharing) - OF_LIBRARIES == set()
 
 
 @each_of_ours
@@ -164,18 +184,32 @@ def test_every_address_is_a_service_in_a_network_of_the_caller(name: str) -> Non
 def test_clients_reach_the_store_by_the_name_that_links_are_signed_for() -> None:
     """On the host by the published port, in the demo by sharing the store's network namespace."""
     (published,) = SERVICES["localstack"]["ports"]
-    signed = SERVICES["gateway"]["environment"]["UPLOAD_ENDPOINT_URL"]
+    signed = {
+        SERVICES[name]["environment"]["UPLOAD_ENDPOINT_URL"] for name in ("gateway", "inference")
+    }
 
-    assert signed == f"http://{published.rpartition(':')[0]}"
+    assert signed == {f"http://{published.rpartition(':')[0]}"}
     assert {one["network_mode"] for one in DEMO.values()} == {"service:localstack"}
 
 
-def test_redis_asks_for_the_password_that_the_aggregator_has() -> None:
+def test_redis_asks_for_the_password_that_intakes_and_workers_have() -> None:
     command = SERVICES["redis"]["command"]
     password = command[command.index("--requirepass") + 1]
 
-    for name in ("aggregator", "aggregator-worker"):
+    for name in ("aggregator", "aggregator-worker", "batch-intake", "batch-worker"):
         assert urlsplit(OURS[name]["environment"]["REDIS_URL"]).password == password
+
+
+def test_batch_jobs_are_done_by_the_programs_that_inferences_image_has_for_them() -> None:
+    words = {word for name in BATCH_PROCESSES for word in OURS[name]["command"]}
+
+    assert words == {*BATCH_PROCESSES}
+    assert {OURS[name]["image"] for name in BATCH_PROCESSES} == {OURS["inference"]["image"]}
+    for name in BATCH_PROCESSES:
+        settings = read_settings(BatchSettings, environment(name))
+        command = "\0".join(["rondo-inference", *OURS[name]["command"], ""]).encode()
+        assert health_port(command, environment(name)) == settings.health_port
+        assert settings.health_host == "0.0.0.0"  # noqa: S104  (in a container)
 
 
 def test_the_operators_token_is_the_same_for_all() -> None:

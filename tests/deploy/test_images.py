@@ -111,6 +111,8 @@ def test_an_image_listens_to_everybody_on_the_port_that_the_code_takes(name: str
 
     assert SERVICES[name].environment[host] == "0.0.0.0"  # noqa: S104  (in a container)
     assert SERVICES[name].last("EXPOSE") == str(PORTS[name])
+    if name == "inference":  # its batch processes are workers
+        assert SERVICES[name].environment["HEALTH_HOST"] == "0.0.0.0"  # noqa: S104
 
 
 def test_what_a_health_check_asks_for_is_answered_by_those_with_routes_of_their_own() -> None:

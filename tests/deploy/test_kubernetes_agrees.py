@@ -21,19 +21,29 @@ from rondo_core.telemetry import Metrics
 from rondo_gateway.main import STOP_SECONDS
 from rondo_gateway.settings import Settings as GatewaySettings
 from rondo_gateway.web import health_routes
+from rondo_inference.command import BATCH_PROCESSES
 from rondo_inference.contracts import operations
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.settings import Settings as InferenceSettings
 from rondo_inference.web.server import FINISH_SECONDS
 from rondo_local.readiness import free_port
 from tests.architecture.packages import ROOT
-from tests.deploy.kubernetes_settings import DOORS, SETTINGS, settings_of, worker_settings
+from tests.deploy.kubernetes_settings import (
+    CELERY,
+    DOORS,
+    SETTINGS,
+    celery_settings,
+    settings_of,
+    worker_settings,
+)
 from tests.deploy.kubernetes_tools import K8S, Tools
 from tests.deploy.kubernetes_view import Overlay, selected
 
 FOLDERS = {
     "aggregator-intake": "aggregator",
     "aggregator-worker": "aggregator",
+    "batch-intake": "inference",
+    "batch-worker": "inference",
     "bootstrap": "local",
 }
 CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -96,7 +106,7 @@ def test_on_aws_one_file_says_what_differs(overlays: dict[str, Overlay], tools: 
     assert {one["queueURL"].split("/")[3] for one in triggers if "queueURL" in one} == {
         told["account"]
     }
-    assert [one["address"] for one in triggers if "address" in one] == [told["redis"]]
+    assert {one["address"] for one in triggers if "address" in one} == {told["redis"]}
     assert to_redis["to"] == [{"ipBlock": {"cidr": told["vpc"]}}]
 
 
@@ -109,6 +119,13 @@ def test_intake_and_workers_agree_on_their_times(overlay: Overlay) -> None:
     assert intake.shard_columns == worker.shard_columns
 
 
+def test_intake_and_workers_of_batch_jobs_agree_on_times_and_chunks(overlay: Overlay) -> None:
+    settings = [settings_of(overlay.pod(name)) for name in BATCH_PROCESSES]
+    first, second = ({**vars(one), "worker_processes": None} for one in settings)
+
+    assert first == second
+
+
 def test_every_command_is_a_program_of_its_image(overlay: Overlay) -> None:
     for pod in overlay.our_pods():
         command, project = pod.container["command"], _project(pod.image)
@@ -118,6 +135,8 @@ def test_every_command_is_a_program_of_its_image(overlay: Overlay) -> None:
             assert command[0] in project["scripts"], pod.name
     assert overlay.pod("aggregator-intake").container["command"][1:] == ["intake"]
     assert overlay.pod("aggregator-worker").container["command"][1:] == ["worker"]
+    for name in BATCH_PROCESSES:
+        assert overlay.pod(name).container["command"][1:] == [name]
 
 
 def test_every_image_is_of_a_folder_in_its_version(overlay: Overlay) -> None:
@@ -216,11 +235,22 @@ def test_every_service_leads_to_a_port_of_its_pods(overlay: Overlay) -> None:
         assert {port["targetPort"] for port in service["spec"]["ports"]} == pod.ports.keys()
 
 
+def test_in_dev_both_doors_sign_links_for_the_address_that_is_forwarded(
+    overlays: dict[str, Overlay],
+) -> None:
+    signed = {overlays["dev"].pod(name).variables["UPLOAD_ENDPOINT_URL"] for name in DOORS}
+
+    assert signed == {"http://127.0.0.1:4566"}
+
+
 def test_what_dev_calls_is_a_service_of_dev(overlays: dict[str, Overlay]) -> None:
     dev = overlays["dev"]
     called = {
         urlsplit(str(settings_of(dev.pod("gateway")).aws_endpoint_url)).netloc,
-        urlsplit(dev.pod("aggregator-worker").variables["REDIS_URL"]).netloc.partition("@")[2],
+        *(
+            urlsplit(celery_settings(dev, service, "worker").redis_url.value).netloc.split("@")[1]
+            for service in CELERY
+        ),
     }
 
     offered = {
@@ -236,11 +266,14 @@ def test_what_dev_calls_is_a_service_of_dev(overlays: dict[str, Overlay]) -> Non
 
 
 def test_every_process_has_the_time_that_it_needs_to_end(overlay: Overlay) -> None:
-    worker, inference = worker_settings(overlay), settings_of(overlay.pod("inference"))
+    inference = settings_of(overlay.pod("inference"))
 
     assert isinstance(inference, InferenceSettings)
     needed = {
-        "aggregator-worker": worker.task_seconds,
+        **{
+            f"{service}-worker": celery_settings(overlay, service, "worker").task_seconds
+            for service in CELERY
+        },
         "gateway": STOP_SECONDS,
         "inference": inference.drain_seconds + FINISH_SECONDS,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tests.deploy.kubernetes_settings import DOORS, TRAINING, worker_settings
+from tests.deploy.kubernetes_settings import DOORS, WORKERS, worker_settings
 from tests.deploy.kubernetes_view import SECRETS, Overlay, Pod, selected
 
 MEMORY_UNITS = {"Mi": 2**20, "Gi": 2**30}
@@ -161,7 +161,7 @@ def test_the_metadata_of_a_node_cannot_be_asked(overlays: dict[str, Overlay]) ->
 def test_a_node_can_always_be_emptied_one_pod_at_a_time(overlay: Overlay) -> None:
     budgets = overlay.of("PodDisruptionBudget")
 
-    assert budgets.keys() == DOORS | TRAINING
+    assert budgets.keys() == DOORS | WORKERS
     for name, budget in budgets.items():
         assert budget["spec"]["maxUnavailable"] == 1
         assert "minAvailable" not in budget["spec"]

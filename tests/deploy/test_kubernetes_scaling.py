@@ -6,15 +6,23 @@ import typing
 from typing import get_args
 from urllib.parse import urlsplit
 
-from rondo_aggregator.adapters.celery_app import new_app
+import pytest
+
+from rondo_core.celery_worker import new_app
 from rondo_core.rows import RoundRow, RunRow
 from rondo_core.telemetry import GaugeName
 from rondo_core.topology import INDEX, QUEUES, Names
-from tests.deploy.kubernetes_settings import DOORS, TRAINING, settings_of, worker_settings
+from rondo_inference.domain.batch_job import BatchJob
+from tests.deploy.kubernetes_settings import CELERY, DOORS, WORKERS, celery_settings, settings_of
 from tests.deploy.kubernetes_tools import K8S, Tools
 from tests.deploy.kubernetes_view import Overlay
 
-QUEUE_OF = {"aggregator-intake": "aggregator", "dispatcher": "dispatcher", "evaluator": "evaluator"}
+QUEUE_OF = {
+    "aggregator-intake": "aggregator",
+    "batch-intake": "batch",
+    "dispatcher": "dispatcher",
+    "evaluator": "evaluator",
+}
 
 TRIGGER_FIELDS = {
     "aws-dynamodb": {
@@ -37,10 +45,10 @@ TRIGGER_FIELDS = {
 # --- how many -------------------------------------------------------------------------------------
 
 
-def test_idle_there_is_nothing_on_the_side_of_training(overlay: Overlay) -> None:
+def test_idle_there_is_nothing_but_the_doors(overlay: Overlay) -> None:
     scaled = overlay.of("ScaledObject")
 
-    assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == TRAINING
+    assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == WORKERS
     for name, one in scaled.items():
         spec = one["spec"]
         assert spec["minReplicaCount"] == 0, name
@@ -75,7 +83,7 @@ def test_inference_is_scaled_on_what_is_in_flight_too(overlays: dict[str, Overla
 
 def test_applying_again_does_not_change_how_many_there_are(overlay: Overlay) -> None:
     for pod in overlay.deployments():
-        assert ("replicas" in pod.owner["spec"]) == (pod.name not in DOORS | TRAINING), pod.name
+        assert ("replicas" in pod.owner["spec"]) == (pod.name not in DOORS | WORKERS), pod.name
 
 
 def test_every_trigger_has_only_what_its_scaler_reads_and_who_it_asks_as(overlay: Overlay) -> None:
@@ -109,7 +117,7 @@ def test_what_cannot_be_measured_keeps_a_reconciler(overlay: Overlay) -> None:
         name: one["spec"]["fallback"] for name, one in scaled.items() if "fallback" in one["spec"]
     }
 
-    assert kept.keys() == {"aggregator-intake", "dispatcher"}
+    assert kept.keys() == {"aggregator-intake", "batch-intake", "dispatcher"}
     assert {one["replicas"] for one in kept.values()} == {1}
 
 
@@ -132,7 +140,7 @@ def test_every_queue_is_measured_for_the_service_that_reads_it(overlay: Overlay)
         assert re.fullmatch(r"/\d{12}/" + names.queue(QUEUE_OF[target]), parts.path)
 
 
-def test_rounds_and_runs_are_counted_in_the_index_where_they_are(overlay: Overlay) -> None:
+def test_rounds_runs_and_jobs_are_counted_in_the_index_where_they_are(overlay: Overlay) -> None:
     counted: dict[str, set[str]] = {}
     for target, trigger in overlay.triggers():
         if trigger["type"] != "aws-dynamodb":
@@ -145,8 +153,12 @@ def test_rounds_and_runs_are_counted_in_the_index_where_they_are(overlay: Overla
         assert names == {"#active": INDEX}
         counted.setdefault(target, set()).add(values[":kind"]["S"])
 
-    round_kind, run_kind = (_active_kind(row) for row in (RoundRow, RunRow))
-    assert counted == {"aggregator-intake": {round_kind}, "dispatcher": {round_kind, run_kind}}
+    round_kind, run_kind, job = (_active_kind(row) for row in (RoundRow, RunRow, BatchJob))
+    assert counted == {
+        "aggregator-intake": {round_kind},
+        "batch-intake": {job},
+        "dispatcher": {round_kind, run_kind},
+    }
 
 
 def _active_kind(row: type) -> str:
@@ -155,12 +167,18 @@ def _active_kind(row: type) -> str:
     return str(*get_args(kind))
 
 
-def test_workers_are_counted_by_the_list_that_celery_fills(overlay: Overlay) -> None:
-    ((target, trigger),) = [one for one in overlay.triggers() if one[1]["type"] == "redis"]
-    settings = worker_settings(overlay)
+def test_only_workers_are_counted_by_lists(overlay: Overlay) -> None:
+    targets = [target for target, one in overlay.triggers() if one["type"] == "redis"]
 
-    assert target == "aggregator-worker"
-    assert trigger["metadata"]["listName"] == new_app(settings).conf.task_default_queue
+    assert sorted(targets) == [f"{service}-worker" for service in CELERY]
+
+
+@pytest.mark.parametrize("service", CELERY)
+def test_workers_are_counted_by_the_list_that_celery_fills(overlay: Overlay, service: str) -> None:
+    (trigger,) = overlay.of("ScaledObject")[f"{service}-worker"]["spec"]["triggers"]
+    settings = celery_settings(overlay, service, "intake")
+
+    assert trigger["metadata"]["listName"] == new_app(service, settings).conf.task_default_queue
     if overlay.name == "dev":
         address = urlsplit(settings.redis_url.value)
         namespace = overlay.of("Service")[str(address.hostname)]["metadata"]["namespace"]
@@ -193,7 +211,10 @@ def test_inference_is_scaled_on_a_gauge_that_it_has_and_the_adapter_gives(
     assert rule["seriesQuery"].startswith(f"{name}{{")
 
 
-def test_workers_stay_longer_than_a_task_that_is_in_no_list_any_more(overlay: Overlay) -> None:
-    scaled = overlay.of("ScaledObject")["aggregator-worker"]["spec"]
+@pytest.mark.parametrize("service", CELERY)
+def test_workers_stay_longer_than_a_task_that_is_in_no_list_any_more(
+    overlay: Overlay, service: str
+) -> None:
+    scaled = overlay.of("ScaledObject")[f"{service}-worker"]["spec"]
 
-    assert scaled["cooldownPeriod"] > worker_settings(overlay).task_seconds
+    assert scaled["cooldownPeriod"] > celery_settings(overlay, service, "worker").task_seconds

@@ -23,6 +23,7 @@ from rondo_inference import __main__ as program
 from rondo_inference import batch_main
 from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app, move_lease
+from rondo_inference.command import BATCH_PROCESSES, health_port
 from tests.unit.rondo_inference.batch_world import BUCKET, BatchWorld
 
 ROWS = b"rooms,town\n1,Aa\n2,Bonn\n"
@@ -232,6 +233,18 @@ def test_the_worker_runs_tasks_with_the_ports_that_it_opened(
 
     assert world.output(job_id) == ANSWERS
     assert (seen["port"], seen["ready"], seen["health"].ready.is_set()) == (9191, True, False)
+
+
+@pytest.mark.parametrize("word", BATCH_PROCESSES)
+def test_a_health_check_asks_the_port_of_the_process_that_works_in_the_container(word: str) -> None:
+    variables = {"HEALTH_PORT": "9191", "PORT": "8081"}
+    script = b"/app/bin/python\0/app/bin/rondo-inference\0"
+
+    assert health_port(script + word.encode() + b"\0", variables) == 9191
+    assert health_port(script + word.encode() + b"\0", {}) == ServiceSettings.health_port
+    assert health_port(script, variables) == 8081
+    assert health_port(script + b"serve\0--port\x007\0", variables) == 7
+    assert health_port(b"", variables) == 8081
 
 
 def test_pictures_are_read_as_the_settings_say(

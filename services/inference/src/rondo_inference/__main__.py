@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from rondo_core.program import run_program
-from rondo_core.settings import ServiceSettings, read_settings
-from rondo_inference.command import BATCH_PROCESSES, environment, options_of
-from rondo_inference.settings import Settings
+from rondo_inference.command import BATCH_PROCESSES, health_port
 
 __all__ = ["main"]
 
@@ -41,10 +39,7 @@ def _batch(process: str) -> None:
 def _port() -> int:
     """Return the port of the container's first process, which may have options of its own."""
     file = Path("/proc/1/cmdline")
-    options = options_of(file.read_bytes()) if file.exists() else []
-    if options[:1] and options[0] in BATCH_PROCESSES:
-        return read_settings(ServiceSettings, os.environ).health_port
-    return read_settings(Settings, environment(options, os.environ)).port
+    return health_port(file.read_bytes() if file.exists() else b"", os.environ)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from rondo_core.errors import SettingsInvalid
+from rondo_core.settings import ServiceSettings, read_settings
+from rondo_inference.settings import Settings
 
-__all__ = ["BATCH_PROCESSES", "environment", "options_of"]
+__all__ = ["BATCH_PROCESSES", "environment", "health_port", "options_of"]
 
 BATCH_PROCESSES = ("batch-intake", "batch-worker")
 """Words of the same image's other programs."""
@@ -67,8 +69,27 @@ def _check_range(found: Mapping[str, str]) -> None:
         raise SettingsInvalid([f"GRPC_PORT={port} is outside SAGEMAKER_SAFE_PORT_RANGE={text}"])
 
 
+def health_port(command_line: bytes, environ: Mapping[str, str]) -> int:
+    r"""Return the port where a process of this program answers ``/readyz``.
+
+    Args:
+        command_line: the process's own, as for ``options_of``.
+        environ: its variables.
+
+    Example:
+        >>> health_port(b"rondo-inference\0batch-worker\0", {"HEALTH_PORT": "91", "PORT": "81"})
+        91
+        >>> health_port(b"rondo-inference\0", {"HEALTH_PORT": "91", "PORT": "81"})
+        81
+    """
+    options = options_of(command_line)
+    if options[:1] and options[0] in BATCH_PROCESSES:
+        return read_settings(ServiceSettings, environ).health_port
+    return read_settings(Settings, environment(options, environ)).port
+
+
 def options_of(command_line: bytes) -> list[str]:
-    r"""Return the words after the program's name of a process that serves.
+    r"""Return the words after the program's name: none of a process that follows the store.
 
     Args:
         command_line: as the kernel tells it (proc(5), ``/proc/[pid]/cmdline``).
@@ -78,4 +99,5 @@ def options_of(command_line: bytes) -> list[str]:
         ['serve', '--port', '81']
     """
     words = command_line.decode(errors="replace").split("\0")
-    return words[words.index("serve") : -1] if "serve" in words else []
+    starts = [at for at, word in enumerate(words) if word in {"serve", *BATCH_PROCESSES}]
+    return words[starts[0] : -1] if starts else []
