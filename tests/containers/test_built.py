@@ -46,7 +46,7 @@ def test_the_sizes_are_told(images: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sizes.md").write_text("\n".join(table) + "\n")
     print("", *table, sep="\n")
-    small = {image for image, size in rows if size - base < 300e6}
+    small = {image for image, size in rows if size - base < 600e6}  # TensorFlow alone has 1,500
     assert small == {*images} - WITH_TENSORFLOW
 
 

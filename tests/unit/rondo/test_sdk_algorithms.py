@@ -80,6 +80,7 @@ def federated(
             found = trained(clients[k], before.weights, rate, drift)
             deltas.append(found.weights["w"] - before.weights)
             steps.append(found.steps)
+            assert found.steps is not None
             own[k] = correction.after(deltas[-1], found.steps)
         goes_on = before if before.step else None
         before = play(strategy, parameters or {}, deltas, steps=steps, before=goes_on)
