@@ -2,6 +2,8 @@
 
 import os
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.emulators"]
 
 _ENVIRONMENT = {
@@ -21,7 +23,10 @@ _FOREIGN = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN", "LOCALSTACK_
 
 
 def pytest_configure() -> None:
-    """Set the environment before any test module imports TensorFlow or ONNX Runtime."""
+    """Set what must be set before a test module imports TensorFlow or ONNX Runtime."""
     os.environ.update(_ENVIRONMENT)
     for name in _FOREIGN:
         os.environ.pop(name, None)
+    # The same examples on every machine; and how long one takes says nothing on a busy one.
+    settings.register_profile("everywhere", derandomize=True, deadline=None)
+    settings.load_profile("everywhere")
