@@ -316,6 +316,37 @@ def test_a_missing_golden_file_is_not_served(tmp_path: Path) -> None:
         assert predict(service)[0] == 503
 
 
+@pytest.mark.parametrize("late", ["export.json", "spec.json"])
+def test_a_version_that_is_half_copied_is_not_served_before_it_is_verified(
+    tmp_path: Path, late: str
+) -> None:
+    write_version(prices_export(1), tmp_path)
+    file = tmp_path / "prices" / "1" / late
+    held_back = file.read_bytes()
+    file.unlink()
+
+    with running(models=tmp_path) as service:
+        early = predict(service)[0]
+        file.write_bytes(held_back)
+        service.watcher.scan()
+        served = service.catalogue.find("prices")
+
+        assert (early, predict(service)[0]) == (503, 200)
+    assert served.spec is not None
+
+
+def test_a_version_with_another_spec_is_another_version(tmp_path: Path) -> None:
+    write_version(prices_export(1), tmp_path)
+    with running(models=tmp_path) as service:
+        spoil("1/spec.json", b"{}")(tmp_path / "prices")
+        service.watcher.scan()
+        failure = service.catalogue.resolve("prices").failure
+
+        assert failure is not None
+        assert "spec.json" in failure.reason
+        assert predict(service)[0] == 200
+
+
 def test_on_demand_a_model_is_loaded_by_its_first_request(tmp_path: Path) -> None:
     with running(
         models=sample_folder(tmp_path), load_on_demand=True, pinned_models="shapes"

@@ -14,11 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
-from rondo_core.exports import (
-    INDEX_FILE,
-    ONNX_FILE,
-    parse_export_index,
-)
+from rondo_core.exports import INDEX_FILE, ONNX_FILE, parse_export_index
 from rondo_core.keys import CHAMPION, model_pk
 from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Key
@@ -198,18 +194,22 @@ def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
         raise Invalid(f"{folder}: {exc.strerror}") from exc
     except msgspec.MsgspecError as exc:
         raise Invalid(f"{folder / NOTE_FILE}: {exc}") from exc
-    index = read_file(folder, INDEX_FILE) or b""
-    state = f"{stat.st_mtime_ns} {stat.st_size} {hashlib.sha256(index).hexdigest()}"
+    index, spec = (_digest(read_file(folder, name)) for name in (INDEX_FILE, SPEC_FILE))
+    state = f"{stat.st_mtime_ns} {stat.st_size} {index} {spec}".encode()
     return AliasRow(
         model=model,
         label=label,
         run_id=note.run_id,
         version=note.round,
         model_version=number,
-        sha256=hashlib.sha256(state.encode()).hexdigest(),
+        sha256=_digest(state),
         export="",
-        spec=hashlib.sha256(read_file(folder, SPEC_FILE) or b"").hexdigest(),
+        spec=spec,
         holdout_sha256="",
         metrics=note.metrics,
         promoted_at=datetime.fromtimestamp(stat.st_mtime, UTC),
     )
+
+
+def _digest(data: bytes | None) -> str:
+    return hashlib.sha256(data or b"").hexdigest()

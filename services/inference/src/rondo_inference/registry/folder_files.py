@@ -31,8 +31,8 @@ def load_folder(
 
     Raises:
         NotFound: there is no model.
-        Invalid: a file is malformed, not the one that the index lists, or the model computes
-            something else than its golden outputs.
+        Invalid: a file is malformed, missing beside its companion, not the one that the index
+            lists, or the model computes something else than its golden outputs.
     """
     files = read_folder(folder)
     return open_version(alias, files, open_engine=open_engine, open_batcher=open_batcher)
@@ -44,8 +44,11 @@ def read_folder(folder: Path) -> VersionFiles:
     if onnx is None:
         raise NotFound(f"{folder / ONNX_FILE} does not exist")
     index_data, spec = read_file(folder, INDEX_FILE), read_file(folder, SPEC_FILE)
-    if index_data is None or spec is None:
+    if index_data is None and spec is None:
         return VersionFiles(onnx)
+    if index_data is None or spec is None:  # half of a copy that goes on, and nothing to verify by
+        missing = INDEX_FILE if index_data is None else SPEC_FILE
+        raise ExportInvalid(f"{folder / missing} does not exist, and belongs to the other")
     index = parse_export_index(index_data)
     golden = read_file(folder, GOLDEN_FILE)
     if golden is None:
