@@ -1,9 +1,12 @@
 """SageMaker's contracts and others, by requirement (SM, MME, MCE, BT, LB, K8)."""
 
+import asyncio
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,11 @@ import pytest
 from PIL import Image
 
 from rondo_core.errors import SettingsInvalid
+from rondo_core.model_rows import AliasRow
 from rondo_core.settings import read_settings
 from rondo_inference.command import environment
 from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
+from rondo_inference.registry.served import ServedModel
 from rondo_inference.settings import Settings
 from tests.unit.rondo_inference.asked import Reply, Service, running
 from tests.unit.rondo_inference.exported import (
@@ -427,6 +432,61 @@ def test_mme_8_an_evicted_model_is_loaded_again_when_it_is_invoked(artifacts: Pa
 
     assert listed == ["b", "c", "d"]
     assert invoked.json == {"predictions": [[15]]}
+
+
+def test_mme_8_an_evicted_model_is_deleted_or_loaded_again(artifacts: Path) -> None:
+    with running(many=True, model_memory_bytes=3_000_000) as service:
+        service.parts.memory.measure = iter(range(0, 10**9, 1_000_000)).__next__
+        for name in ("a", "b", "c", "d", "e"):
+            load(service, name, artifacts / "prices")
+            service.clock.advance(1)
+        before = [service.ask("GET", f"/models/{name}").status for name in ("a", "b")]
+        deleted = service.ask("DELETE", "/models/a")
+        gone = service.ask("POST", "/models/a/invoke", ROW).status
+        again = load(service, "b", artifacts / "floats")
+        served = service.ask("POST", "/models/b/invoke", {"instances": [[1.5]]})
+
+    assert before == [404, 404]
+    assert (deleted.status, deleted.json["modelName"], gone) == (200, "a", 404)
+    assert (again.status, again.json["modelUrl"]) == (200, str(artifacts / "floats"))
+    assert served.json == {"predictions": [[1.5]]}
+
+
+def test_mme_8_nothing_stays_of_a_load_that_breaks(many: Service, artifacts: Path) -> None:
+    memory = many.parts.memory
+    loads, memory.load = memory.load, {}.__getitem__  # type: ignore[assignment]
+
+    broken = load(many, "a", artifacts / "prices").status
+    memory.load = loads
+
+    assert (broken, many.catalogue.names()) == (500, [])
+    assert load(many, "a", artifacts / "prices").status == 200
+
+
+def test_mme_8_nothing_stays_of_a_load_that_is_cancelled(many: Service, artifacts: Path) -> None:
+    memory, go_on = many.parts.memory, threading.Event()
+    loads = memory.load
+
+    def slow(alias: AliasRow) -> ServedModel:
+        go_on.wait(30)
+        return loads(alias)
+
+    async def cancelled() -> int:
+        body = json.dumps({"model_name": "a", "url": str(artifacts / "prices")}).encode()
+        ask = partial(many.app.respond, "POST", "/models", "", {}, body)
+        first = asyncio.create_task(ask())
+        await asyncio.sleep(0)  # now it waits for the load
+        second = await ask()
+        first.cancel()
+        await asyncio.wait([first])
+        names = many.catalogue.names()
+        go_on.set()
+        assert (first.cancelled(), names) == (True, [])
+        return second.status
+
+    memory.load = slow
+    assert asyncio.run(cancelled()) == 409
+    assert load(many, "a", artifacts / "prices").status == 200
 
 
 @pytest.mark.parametrize(

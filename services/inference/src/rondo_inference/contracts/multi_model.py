@@ -8,6 +8,7 @@ Source: "Contract for custom containers for multi-model endpoints" (docs.aws.ama
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,7 @@ class _Door:
     inference: Inference
     describe: Describe
     urls: dict[str, str] = field(default_factory=dict)
+    coming: set[str] = field(default_factory=set)
 
     def shown(self, name: str) -> dict[str, str]:
         return {"modelName": name, "modelUrl": self.urls.get(name, "")}
@@ -87,24 +89,35 @@ def routes(
 async def _load(door: _Door, request: Request) -> Answer:
     wanted = _read(request.body)
     catalogue, folder = door.inference.catalogue, _folder(wanted.url)
-    if wanted.model_name in catalogue.names():
+    if wanted.model_name in door.coming:
+        raise Conflict(f"model {wanted.model_name!r} is being loaded")
+    if any(slot.served is not None for slot in catalogue.of(wanted.model_name)):
         raise Conflict(f"model {wanted.model_name!r} is loaded already")
     try:
         alias = door.describe(wanted.model_name, folder)
     except Invalid as exc:
         raise NotFound(f"the artifact cannot be read: {exc}") from exc
-    slot = Slot(alias, lazy=True)
-    catalogue.store(slot)  # from here on a second load of the name is a conflict
-    try:
-        await door.inference.loading.load(slot)
-    except NoRoom:
-        catalogue.drop(alias.model, alias.label)
-        raise
-    except RondoError as exc:
-        catalogue.drop(alias.model, alias.label)
-        raise NotFound(f"the artifact cannot be loaded: {exc}") from exc
+    await _bring(door, Slot(alias, lazy=True))
     door.urls[alias.model] = wanted.url
     return json_answer(door.shown(alias.model))
+
+
+async def _bring(door: _Door, slot: Slot) -> None:
+    """Load what a slot wants; nothing stays of a load that fails or is cancelled."""
+    catalogue, name, done = door.inference.catalogue, slot.wanted.model, False
+    catalogue.store(slot)
+    door.coming.add(name)  # from here on a second load of the name is a conflict
+    try:
+        await door.inference.loading.load(slot)
+        done = True
+    except NoRoom:
+        raise
+    except RondoError as exc:
+        raise NotFound(f"the artifact cannot be loaded: {exc}") from exc
+    finally:
+        door.coming.discard(name)
+        if not done:
+            catalogue.drop(name, slot.wanted.label)
 
 
 def _read(body: bytes) -> _Load:
@@ -169,7 +182,8 @@ def _get(door: _Door, request: Request) -> Answer:
 async def _unload(door: _Door, request: Request) -> Answer:
     name = request.path["name"]
     slot = _slot(door.inference.catalogue, name)
-    await unload(door.inference, name, seconds=UNLOAD_SECONDS)
+    with suppress(NotFound):  # it was evicted, and is still ours to forget
+        await unload(door.inference, name, seconds=UNLOAD_SECONDS)
     door.inference.catalogue.drop(name, slot.wanted.label)
     shown = door.shown(name)
     door.urls.pop(name, None)
