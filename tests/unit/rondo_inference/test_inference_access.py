@@ -60,6 +60,36 @@ def test_a_key_is_for_its_models(guarded: Service) -> None:
     assert (own, other, load) == (200, 403, 403)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/catalogue"),
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v2/models/stats"),
+        ("POST", "/v2/repository/index"),
+    ],
+)
+def test_what_tells_of_all_models_needs_a_key_for_all(
+    guarded: Service, method: str, path: str
+) -> None:
+    some, everything = (guarded.ask(method, path, x_api_key=key) for key in ("some", "all"))
+
+    assert (some.status, everything.status) == (403, 200)
+    assert b"floats" not in some.body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v2", 200), ("/execution-parameters", 200), ("/v2/models/prices/stats", 200)],
+)
+def test_what_tells_of_the_server_or_of_the_own_model_needs_any_key(
+    guarded: Service, path: str, status: int
+) -> None:
+    assert guarded.ask("GET", path, x_api_key="some").status == status
+
+
 def test_a_bucket_is_emptied_and_fills_again(guarded: Service) -> None:
     def ask() -> int:
         return guarded.ask("POST", PREDICT, ROW, x_api_key="some").status

@@ -110,6 +110,8 @@ class Route:
         answer: makes the response; must not block.
         open: whether it needs no key: health and metrics.
         browser: whether a person asks, whose browser sends the key as a password.
+        about_server: whether it tells of no model, so that any key will do; what names no model
+            otherwise tells of all of them.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Route:
     answer: Callable[[Request], Answer]
     open: bool = False
     browser: bool = False
+    about_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)

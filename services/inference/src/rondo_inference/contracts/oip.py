@@ -68,7 +68,7 @@ def routes(
         ),
         Route("oip-live", "GET", pattern("/v2/health/live"), _live, open=True),
         Route("oip-ready", "GET", pattern("/v2/health/ready"), partial(_ready, ready), open=True),
-        Route("oip-server", "GET", pattern("/v2/?"), _server),
+        Route("oip-server", "GET", pattern("/v2/?"), _server, about_server=True),
         Route("oip-model-ready", "GET", pattern(f"{_MODEL}/ready"), partial(_is_up, catalogue)),
         WaitRoute("oip-model", "GET", pattern(_MODEL), partial(_model, inference)),
     )

@@ -71,6 +71,7 @@ def routes(
             "GET",
             route_pattern("/execution-parameters"),
             lambda _: json_answer(parameters),
+            about_server=True,
         ),
     )
 

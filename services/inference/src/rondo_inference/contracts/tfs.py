@@ -78,7 +78,7 @@ def routes(catalogue: Catalogue, rules: FileRules) -> tuple[Route | PredictRoute
             for verb, ask in verbs.items()
         ),
         Route("tfs-status", "GET", route_pattern(_MODEL), partial(_status, catalogue)),
-        Route("tfs-nameless", "GET", route_pattern("/v1/models/?"), _nameless),
+        Route("tfs-nameless", "GET", route_pattern("/v1/models/?"), _nameless, about_server=True),
         Route(
             "tfs-metadata",
             "GET",

@@ -181,7 +181,7 @@ class HttpApp:
         name = request.path.get("model") or request.path.get("name")
         if name:
             access.check_model(who, name)
-        elif isinstance(route, WaitRoute):
+        elif isinstance(route, WaitRoute) or (isinstance(route, Route) and not route.about_server):
             access.check_everything(who)
 
     async def _predict(self, route: PredictRoute, request: Request, who: str | None) -> Answer:
