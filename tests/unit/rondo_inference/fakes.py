@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from rondo_core.telemetry import Metrics
 from rondo_inference.batcher import Batcher
 from rondo_inference.domain.batching import BatchLimits
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors
@@ -24,6 +25,24 @@ class ZeroEngine:
 
     def run(self, inputs: Tensors) -> Tensors:
         return (np.zeros((len(inputs[0]), 1), np.float32),)
+
+
+class WatchingEngine:
+    """Notes how many predictions are in flight while it computes."""
+
+    signature = TABLE
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.seen: list[float | None] = []
+
+    def run(self, inputs: Tensors) -> Tensors:
+        self.seen.append(in_flight(self._metrics))
+        return (inputs[0][:, :1],)
+
+
+def in_flight(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
 
 
 def batcher_of(engine: Engine, **limits: int) -> Batcher:

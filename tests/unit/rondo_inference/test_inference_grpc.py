@@ -18,7 +18,7 @@ from rondo_inference.registry.catalogue import Slot
 from rondo_inference.web.grpc_server import GrpcServer
 from tests.unit.rondo_inference.asked import Service, running
 from tests.unit.rondo_inference.exported import prices_export, sample_folder
-from tests.unit.rondo_inference.fakes import TABLE, served_by
+from tests.unit.rondo_inference.fakes import TABLE, WatchingEngine, in_flight, served_by
 
 HEALTH = "grpc.health.v1.Health"
 
@@ -122,6 +122,17 @@ def test_oip_7_raw_contents_are_answered_raw(call: Caller) -> None:
 
     assert list(reply.raw_output_contents) == [blob]
     assert not reply.outputs[0].HasField("contents")
+
+
+def test_a_prediction_over_grpc_is_in_flight_until_it_is_answered(call: Caller) -> None:
+    service, export = call.service, prices_export(7)
+    engine = WatchingEngine(service.metrics)
+    service.catalogue.store(Slot(export.alias, served_by(export, engine)))
+    row = typed("columns", "FP32", fp32_contents=[3.0, 1.0])
+
+    call("ModelInfer", pb.ModelInferRequest(model_name="prices", inputs=[row]))
+
+    assert (engine.seen, in_flight(service.metrics)) == ([1], 0)
 
 
 TYPED = {

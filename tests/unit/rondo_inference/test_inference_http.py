@@ -11,7 +11,7 @@ from rondo_inference.domain.tensors import Tensors
 from rondo_inference.registry.catalogue import Slot
 from tests.unit.rondo_inference.asked import Service, running
 from tests.unit.rondo_inference.exported import Export, prices_export, shapes_export
-from tests.unit.rondo_inference.fakes import TABLE, served_by
+from tests.unit.rondo_inference.fakes import TABLE, WatchingEngine, in_flight, served_by
 
 ROW = {"instances": [{"rooms": 3, "town": "Bonn"}]}
 WRITTEN = "application/json, text/csv, application/jsonlines, application/x-npy, application/x-npz"
@@ -384,33 +384,15 @@ def test_metrics_count_requests_rows_and_time(service: Service) -> None:
     assert f'{name}{{route="unknown",status="404"}} 1.0' in lines
 
 
-class WatchingEngine:
-    """Notes how many predictions are in flight while it computes."""
-
-    signature = TABLE
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.seen: list[float | None] = []
-
-    def run(self, inputs: Tensors) -> Tensors:
-        self.seen.append(in_flight(self._service))
-        return (inputs[0][:, :1],)
-
-
-def in_flight(service: Service) -> float | None:
-    return service.metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
-
-
 def test_a_prediction_is_in_flight_until_it_is_answered(service: Service) -> None:
-    export, engine = prices_export(7), WatchingEngine(service)
+    export, engine = prices_export(7), WatchingEngine(service.metrics)
     service.catalogue.store(Slot(export.alias, served_by(export, engine)))
-    before = in_flight(service)
+    before = in_flight(service.metrics)
 
     reply = service.ask("POST", "/v1/models/prices:predict", ROW)
 
     assert reply.status == 200
-    assert (before, engine.seen, in_flight(service)) == (0, [1], 0)
+    assert (before, engine.seen, in_flight(service.metrics)) == (0, [1], 0)
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

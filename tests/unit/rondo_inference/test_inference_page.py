@@ -19,6 +19,7 @@ from rondo_core.output_schema import Classes, Number
 from rondo_inference.domain.row_faults import RowFault, RowFaults, decode_good_rows
 from rondo_inference.page.forms import Asked, fields
 from rondo_inference.page.outcomes import as_csv, outcome
+from rondo_inference.registry.catalogue import Slot
 from tests.unit.rondo_inference.asked import Reply, Service, running
 from tests.unit.rondo_inference.exported import (
     PRICES,
@@ -30,6 +31,7 @@ from tests.unit.rondo_inference.exported import (
     shapes_export,
     write_onnx,
 )
+from tests.unit.rondo_inference.fakes import WatchingEngine, in_flight, served_by
 
 EVIL = "<script>alert('1')</script>"
 ROW = {"kind": "row", "column.rooms": "3", "column.town": "Bonn"}
@@ -638,3 +640,11 @@ def test_a_csv_without_a_good_row_has_a_header() -> None:
     found = as_csv(PRICES, asked, np.empty((0, 1), np.float32))
 
     assert found == b"row,price,error\n0,,column 'town': is empty\n"
+
+
+def test_a_prediction_of_the_page_is_in_flight_until_it_is_answered(service: Service) -> None:
+    export, engine = prices_export(7), WatchingEngine(service.metrics)
+    service.catalogue.store(Slot(export.alias, served_by(export, engine)))
+
+    assert send(service, PRICES_PAGE, ROW).status == 200
+    assert (engine.seen, in_flight(service.metrics)) == ([1], 0)

@@ -130,7 +130,7 @@ def _parts(plan: _Plan, load: Load) -> Parts:
     memory = _memory(plan, load)
     plan.metrics.registry.register(StatsCollector(plan.book, memory))
     loading = Loading(memory.bring, plan.catalogue, plan.loader)
-    inference = Inference(plan.catalogue, memory, loading, plan.book)
+    inference = Inference(plan.catalogue, memory, loading, plan.book, plan.metrics)
     app = _app(plan, inference)
     settings = plan.settings
     server = DrainingServer(
@@ -228,7 +228,6 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         (*routes, *pages),
         inference,
         plan.readers,
-        plan.metrics,
         AppRules(
             max_body_bytes=settings.max_body_bytes,
             max_requests=settings.max_requests,

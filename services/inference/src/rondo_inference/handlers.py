@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.model_inputs import check_inputs
+from rondo_core.telemetry import Metrics
 from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
 from rondo_inference.registry.catalogue import Catalogue, Slot
 from rondo_inference.registry.loading import Loading
@@ -46,14 +47,21 @@ class Inference:
         memory: what is loaded.
         loading: loads what is asked for.
         book: numbers of every version.
+        metrics: counts the predictions in flight, on which replicas are scaled.
     """
 
     catalogue: Catalogue
     memory: Memory
     loading: Loading
     book: StatsBook
+    metrics: Metrics
+    _in_flight: AbstractContextManager[None] = field(init=False)
     _shadows: set["asyncio.Task[None]"] = field(default_factory=set)
     _requests: int = 0
+
+    def __post_init__(self) -> None:
+        """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
+        self._in_flight = self.metrics.held("rondo_predictions_in_flight")
 
     @asynccontextmanager
     async def lease(self, target: Target) -> AsyncIterator[ServedModel]:
@@ -113,7 +121,8 @@ class Inference:
             Unavailable: the queue is full, or no engine was free in time.
             ExportInvalid: the engine refused.
         """
-        outputs = await served.batcher.run(inputs, alone=alone)
+        with self._in_flight:
+            outputs = await served.batcher.run(inputs, alone=alone)
         shadow = self.catalogue.traffic(served.name).shadow
         if shadow is not None:
             self._copy(served, shadow, inputs)

@@ -5,12 +5,10 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
-from rondo_core.telemetry import Metrics
 from rondo_inference.contracts.messages import (
     Answer,
     PredictRoute,
@@ -69,7 +67,6 @@ class HttpApp:
         routes: of all contracts; the first that matches answers.
         inference: the core.
         readers: threads that read and write large bodies.
-        metrics: counts the predictions in flight, on which replicas are scaled.
         rules: see there.
         access: keys; None: everybody may ask everything.
         expected: requests that were read and are not answered; counted by the connections, since
@@ -79,17 +76,11 @@ class HttpApp:
     routes: Sequence[AnyRoute]
     inference: Inference
     readers: Executor
-    metrics: Metrics
     rules: AppRules = AppRules()
     access: Access | None = None
-    _in_flight: AbstractContextManager[None] = field(init=False)
     _paths: dict[tuple[str, str], tuple[AnyRoute, dict[str, str]]] = field(default_factory=dict)
     expected: int = 0
     _under_way: int = 0
-
-    def __post_init__(self) -> None:
-        """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
-        self._in_flight = self.metrics.held("rondo_predictions_in_flight")
 
     def expect(self, count: int) -> None:
         """Note that so many more requests were read; negative, that they are done with."""
@@ -191,8 +182,7 @@ class HttpApp:
             self.access.check_model(who, name)
         served = await self.inference.take(target)
         try:
-            with self._in_flight:
-                answer = await self._ask(route, request, served)
+            answer = await self._ask(route, request, served)
         except RondoError as exc:
             own = route.refusal(exc) if route.refusal is not None else None
             answer = own or refusal(exc)
