@@ -117,6 +117,17 @@ def test_the_champion_of_every_model_is_loaded() -> None:
     assert gauge == 4
 
 
+def test_the_served_version_is_that_of_the_champion_whatever_other_labels_there_are() -> None:
+    replica = Replica()
+    for export in (prices_export(1), prices_export(2, label="stable")):
+        replica.promote(export)
+
+    replica.scan()
+
+    gauge = replica.metrics.registry.get_sample_value("rondo_served_version", {"kind": "prices"})
+    assert (gauge, replica.catalogue.find("prices", label="stable").version) == (1, 2)
+
+
 def test_a_promotion_is_followed_and_whoever_holds_the_old_version_keeps_it() -> None:
     replica = Replica()
     replica.promote(prices_export(1))

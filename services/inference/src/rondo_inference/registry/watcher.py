@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid, RondoError, Unavailable
+from rondo_core.keys import CHAMPION
 from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Key
 from rondo_core.telemetry import Metrics
@@ -123,7 +124,8 @@ class Watcher:
 
     def _note(self, alias: AliasRow, seconds: float) -> None:
         self._metrics.count("rondo_swaps_total", kind=alias.model)
-        self._metrics.gauge("rondo_served_version", alias.model_version, kind=alias.model)
+        if alias.label == CHAMPION:  # one number a model, and the other labels have their own
+            self._metrics.gauge("rondo_served_version", alias.model_version, kind=alias.model)
         log.info("version served", extra=_fields(alias) | {"seconds": round(seconds, 6)})
 
     def _count(self, message: str, exc: Exception, **fields: object) -> None:
