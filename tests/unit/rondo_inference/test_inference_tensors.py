@@ -18,7 +18,7 @@ from rondo_core.output_schema import Classes
 from rondo_inference.contracts.pictures import decode_pictures
 from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, plain_csv
 from rondo_inference.domain.negotiation import negotiated
-from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy
+from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
 from rondo_inference.domain.oip import Infer, WantedOutput
 from rondo_inference.domain.oip_answer import encode_infer
 from rondo_inference.domain.row_faults import MOST_FAULTS, RowFaults
@@ -39,11 +39,12 @@ from rondo_inference.domain.tensors import (
 )
 from rondo_inference.domain.trace import trace_id
 from rondo_inference.domain.traffic import Traffic
-from tests.unit.rondo_inference.asked import Service, running
+from tests.unit.rondo_inference.asked import CountedThreads, Service, running
 from tests.unit.rondo_inference.exported import PRICES, identity_onnx, shapes_export, write_onnx
 from tests.unit.rondo_inference.test_inference_sagemaker import picture
 
 NPY = "application/x-npy"
+NPZ = "application/x-npz"
 
 
 def one(kind: str = "FP32", shape: tuple[int, ...] = (-1, -1)) -> Signature:
@@ -187,6 +188,87 @@ def test_a_member_that_is_longer_than_the_archive_says_is_refused() -> None:
         lied = file.getvalue().replace(size.to_bytes(4, "little"), said.to_bytes(4, "little"))
         with pytest.raises(Invalid):
             decode_npz(lied, max_bytes=10_000)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")]
+)
+def test_archives_whose_packing_hides_large_arrays_are_refused_by_name(
+    method: int, name: str
+) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("x.npy", encode_npy(floats(*range(100))))
+
+    with pytest.raises(Invalid, match=f"x.npy is packed by {name}, not stored or deflated"):
+        decode_npz(file.getvalue(), max_bytes=10_000)
+
+
+def test_what_an_archive_unpacks_to_is_bounded_by_the_body_that_is_allowed(
+    samples: Service,
+) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", encode_npy(np.zeros((3000, 1), np.float32)))
+
+    reply = samples.ask("POST", "/invocations?model=floats", file.getvalue(), content_type=NPZ)
+
+    assert (reply.status, reply.json) == (
+        400, {"error": "the .npz file unpacks to 12128 bytes, over 10000"}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "array", "error"),
+    [
+        ("floats", "x", np.array([["a"]]), "array 'x' is text, the model takes FP32"),
+        ("words", "x", np.zeros((1, 1)), "array 'x' is numbers, the model takes BYTES"),
+        ("words", "x", np.zeros(700, "S1"), "array 'x' has 700 elements, too many"),
+        ("floats", "x", np.zeros(2), "array 'x' has shape [2], the model takes [-1, -1]"),
+        ("prices", "columns", np.zeros((2, 3)), "has shape [2, 3], the model takes [-1, 2]"),
+        ("prices", "rooms", np.zeros(700, np.uint8), "array 'rooms' has 700 elements, too many"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_are_refused_by_their_headers(
+    samples: Service, model: str, name: str, array: Any, error: str
+) -> None:
+    path = f"/invocations?model={model}"
+
+    reply = samples.ask("POST", path, encode_npz({name: array}), content_type=NPZ)
+
+    assert reply.status == 400
+    assert error in reply.json["error"]
+
+
+def test_the_header_of_a_member_is_asked_before_the_rest_is_unpacked() -> None:
+    data = encode_npz({"x": floats(*[1.0] * 10_000)})
+    damaged = data.replace(np.float32(1).tobytes() * 9000, np.float32(2).tobytes() * 9000)
+
+    def refuse(name: str, dtype: object, shape: tuple[int, ...]) -> None:
+        raise Invalid(f"{name} {dtype} {shape}")
+
+    with pytest.raises(Invalid, match=r"x float32 \(10000,\)"):
+        decode_npz(damaged, max_bytes=10**6, check=refuse)
+    with pytest.raises(Invalid, match="CRC"):
+        decode_npz(damaged, max_bytes=10**6)
+
+
+def test_tables_are_read_column_by_column_from_an_archive(samples: Service) -> None:
+    body = encode_npz({"rooms": np.array([3]), "town": np.array(["Bonn"])})
+
+    assert samples.ask("POST", "/invocations?model=prices", body, content_type=NPZ).status == 200
+
+
+def test_short_bodies_that_become_large_are_read_in_other_threads(samples: Service) -> None:
+    body = encode_npz({"x": floats([1.0])})
+    with CountedThreads(1) as threads:
+        samples.app.readers = threads
+        plain = samples.ask("POST", "/invocations?model=floats", b"[[1]]")
+        alone = threads.given
+        packed = samples.ask("POST", "/invocations?model=floats", body, content_type=NPZ)
+
+    assert (plain.status, alone) == (200, 0)
+    assert (packed.status, threads.given) == (200, 1)
 
 
 @pytest.mark.parametrize(

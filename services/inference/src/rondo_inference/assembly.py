@@ -207,7 +207,7 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         raise SettingsInvalid([f"PICTURE_SIZE={fit!r} is neither refuse nor resize"])
     rules = DoorRules(
         files=FileRules(
-            max_bytes=4 * settings.max_body_bytes, fit="resize" if fit == "resize" else "refuse"
+            max_bytes=settings.max_body_bytes, fit="resize" if fit == "resize" else "refuse"
         ),
         max_body_bytes=settings.max_body_bytes,
         concurrency=plan.engines,

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput
+from rondo_inference.contracts.arrays import ask_npy, ask_npz
 from rondo_inference.contracts.messages import (
     CSV,
     JSON,
@@ -23,9 +22,7 @@ from rondo_inference.contracts.pictures import PICTURES, Fit, decode_pictures
 from rondo_inference.contracts.writers import LINES, NPY, NPZ, WRITTEN, as_tensors, writer
 from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv
 from rondo_inference.domain.multipart import decode_multipart
-from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.negotiation import media_parameter, media_type, negotiated
-from rondo_inference.domain.npy import decode_npy, decode_npz
 from rondo_inference.domain.predict_body import SIGNATURE, decode_predict_body
 from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensor_bodies import (
@@ -37,7 +34,8 @@ from rondo_inference.domain.tensors import Tensor, Tensors
 from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["FORM", "LINES", "NPY", "NPZ", "FileRules", "ask_file", "ask_json", "ask_media"]
+__all__ = ["FORM", "LINES", "NPY", "NPZ", "FileRules", "ask_file", "ask_json", "ask_media",
+           "unpacks"]  # fmt: skip
 
 FORM = "multipart/form-data"
 _ALSO_LINES = {"application/jsons", "application/x-jsonlines", "application/x-ndjson",
@@ -53,13 +51,19 @@ class FileRules:
         fit: what happens to a picture of another size.
     """
 
-    max_bytes: int = 100 * 1024 * 1024
+    max_bytes: int = 25 * 1024 * 1024
     fit: Fit = "refuse"
 
 
 def is_file(kind: str) -> bool:
     """Whether a media type is one of those that are not JSON, by all routes."""
     return kind in {CSV, NPY, NPZ, FORM, *PICTURES, LINES} or kind in _ALSO_LINES
+
+
+def unpacks(request: Request) -> bool:
+    """Whether a short body may become a large one: an archive, or pictures."""
+    kind = media_type(request.header("content-type"))
+    return kind in {NPZ, FORM, *PICTURES} or b'"b64"' in request.body
 
 
 def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Question:
@@ -172,35 +176,12 @@ def _rows(rows: list[object], served: ServedModel) -> Tensors:
     return (decode_every_row(served.spec, rows),)  # type: ignore[arg-type]  # it checks each row
 
 
-def _npy(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
-    if len(served.signature.inputs) != 1:
-        raise Invalid(f"the model has several inputs; send {NPZ}")
-    return checked(served, (_as_taken(decode_npy(body), served, 0),))
+def _npy(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:
+    return ask_npy(body, served, max_bytes=rules.max_bytes)
 
 
 def _npz(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:
-    found = dict(decode_npz(body, max_bytes=rules.max_bytes))
-    infos = served.signature.inputs
-    if len(infos) == 1 and len(found) == 1:  # its name says nothing, for example arr_0
-        found = {infos[0].name: next(iter(found.values()))}
-    inputs = in_order(found, served.signature, served.spec)
-    return checked(served, tuple(_as_taken(one, served, at) for at, one in enumerate(inputs)))
-
-
-def _as_taken(array: Tensor, served: ServedModel, at: int) -> Tensor:
-    """Numbers of another width become the model's where none changes: NumPy's are 64 bits wide."""
-    info = served.signature.inputs[at]
-    if served.spec is not None:
-        shape = served.spec.input.shape
-        fits = array.ndim > 0 and array.shape[1:] != shape
-        same = fits and array.size == len(array) * int(np.prod(shape))
-        return array.reshape(-1, *shape) if same else array
-    if array.dtype == info.dtype or "O" in {array.dtype.kind, info.dtype.kind}:
-        return array
-    with np.errstate(over="ignore", invalid="ignore"):
-        wanted = array.astype(info.dtype)
-    same_kind = info.dtype.kind == "f" or np.array_equal(wanted, array)
-    return wanted if same_kind else array
+    return ask_npz(body, served, max_bytes=rules.max_bytes)
 
 
 _READERS: dict[str, Callable[[FileRules, bytes, ServedModel], Tensors]] = {

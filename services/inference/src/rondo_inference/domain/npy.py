@@ -5,13 +5,14 @@ Source: NumPy, "A simple file format for NumPy arrays" (numpy.lib.format).
 
 import ast
 import io
-import lzma
 import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,7 +29,6 @@ _KINDS = "biufSU"
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
     KeyError,
@@ -40,8 +40,41 @@ _UNREADABLE = (
 """What the library raises for archives that are none."""
 
 
-def decode_npy(data: bytes | memoryview) -> Tensor:
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""How members may be packed; others become a hundred million times as long."""
+
+_REFUSED = MappingProxyType({zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"})
+
+Check = Callable[[np.dtype[np.generic], tuple[int, ...]], None]
+"""Raises `Invalid` where an array of that type and shape is not wanted."""
+MemberCheck = Callable[[str, np.dtype[np.generic], tuple[int, ...]], None]
+"""The same for an array with a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file says of its array; the data begin at ``start``."""
+
+    dtype: np.dtype[np.generic]
+    fortran: bool
+    shape: tuple[int, ...]
+    start: int
+
+    def check_length(self, size: int) -> None:
+        """Refuse a file of ``size`` bytes that is not as long as its header says."""
+        wanted = math.prod(self.shape) * self.dtype.itemsize
+        if size - self.start != wanted:
+            raise Invalid(
+                f"{size - self.start} bytes of data, {self.dtype} {self.shape} has {wanted}"
+            )
+
+
+def decode_npy(data: bytes | memoryview, *, check: Check | None = None) -> Tensor:
     """Return the array of a ``.npy`` file; a read-only view of ``data`` where its order is C.
+
+    Args:
+        data: the file.
+        check: asked before an array is made.
 
     Raises:
         Invalid: not such a file, cut, too long, or its elements are objects (never unpickled).
@@ -50,22 +83,26 @@ def decode_npy(data: bytes | memoryview) -> Tensor:
         >>> decode_npy(encode_npy(np.array([[1.5]], np.float32))).tolist()
         [[1.5]]
     """
-    header = bytes(data[:_LONG])
-    if header[:6] != _MAGIC or len(header) < _LONG:
+    header = _header_of(data)
+    header.check_length(len(data))
+    if check is not None:
+        check(header.dtype, header.shape)
+    count = math.prod(header.shape)
+    flat = np.frombuffer(data, header.dtype, count, header.start)
+    return _canonical(flat.reshape(header.shape, order="F" if header.fortran else "C"))
+
+
+def _header_of(data: bytes | memoryview) -> _Header:
+    begin = bytes(data[:_LONG])
+    if begin[:6] != _MAGIC or len(begin) < _LONG:
         raise Invalid("not a .npy file: it does not start with \\x93NUMPY")
-    major = header[6]
+    major = begin[6]
     start = _SHORT if major == 1 else _LONG
-    length = int.from_bytes(header[8:start], "little")
+    length = int.from_bytes(begin[8:start], "little")
     if major not in {1, 2, 3} or length > _LONGEST_HEADER or start + length > len(data):
         raise Invalid(f"a .npy header of format {major} and {length} bytes is not read here")
     dtype, fortran, shape = _header(bytes(data[start : start + length]))
-    count, at = math.prod(shape), start + length
-    if len(data) - at != count * dtype.itemsize:
-        raise Invalid(
-            f"{len(data) - at} bytes of data, {dtype} {shape} has {count * dtype.itemsize}"
-        )
-    array = np.frombuffer(data, dtype, count, at).reshape(shape, order="F" if fortran else "C")
-    return _canonical(array)
+    return _Header(dtype, fortran, shape, start + length)
 
 
 @lru_cache(maxsize=256)
@@ -112,12 +149,15 @@ def _plain(tensor: Tensor) -> Tensor:
     return np.array(tensor.tolist(), dtype=np.bytes_)
 
 
-def decode_npz(data: bytes, *, max_bytes: int) -> Mapping[str, Tensor]:
+def decode_npz(
+    data: bytes, *, max_bytes: int, check: MemberCheck | None = None
+) -> Mapping[str, Tensor]:
     """Return name -> array of an ``.npz`` file.
 
     Args:
-        data: a zip archive of ``.npy`` files.
+        data: a zip archive of ``.npy`` files, stored or deflated.
         max_bytes: what they may have together when unpacked.
+        check: asked with each member's header, before the rest of it is unpacked.
 
     Raises:
         Invalid: not such a file, or too large.
@@ -125,21 +165,37 @@ def decode_npz(data: bytes, *, max_bytes: int) -> Mapping[str, Tensor]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        if size > max_bytes:
-            raise Invalid(f"the .npz file unpacks to {size} bytes, over {max_bytes}")
+        _check_directory(members, max_bytes)
         return {
-            member.filename.removesuffix(".npy"): decode_npy(_member(archive, member))
+            name: decode_npy(_member(archive, member, name, check))
             for member in members
+            for name in (member.filename.removesuffix(".npy"),)
         }
     except _UNREADABLE as exc:
         raise Invalid(f"not an .npz file: {exc}") from exc
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _check_directory(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
+    for member in members:
+        if member.compress_type not in _METHODS:
+            method = _REFUSED.get(member.compress_type, f"method {member.compress_type}")
+            raise Invalid(f"{member.filename} is packed by {method}, not stored or deflated")
+    size = sum(member.file_size for member in members)
+    if size > max_bytes:
+        raise Invalid(f"the .npz file unpacks to {size} bytes, over {max_bytes}")
+
+
+def _member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, check: MemberCheck | None
+) -> bytes:
     """Read no more than the directory says, whatever the compressed data would become."""
     with archive.open(member) as file:
-        content = file.read(member.file_size + 1)
+        begin = file.read(_LONG + _LONGEST_HEADER)
+        header = _header_of(begin)
+        header.check_length(member.file_size)
+        if check is not None:
+            check(name, header.dtype, header.shape)
+        content = begin + file.read(max(0, member.file_size + 1 - len(begin)))
     if len(content) != member.file_size:
         raise Invalid(f"{member.filename} is not as long as the archive says")
     return content

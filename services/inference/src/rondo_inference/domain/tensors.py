@@ -31,6 +31,7 @@ __all__ = [
     "decode_raw",
     "encode_raw",
     "rows_of",
+    "shape_fits",
 ]
 
 Tensor = NDArray[Any]
@@ -146,7 +147,7 @@ def check_tensor(info: TensorInfo, tensor: Tensor) -> Tensor:
         raise Invalid(
             f"input {info.name!r} is {datatype_of(tensor.dtype)}, the model takes {info.datatype}"
         )
-    if not _fits(info.shape, tensor.shape):
+    if not shape_fits(info.shape, tensor.shape):
         raise Invalid(
             f"input {info.name!r} has shape {list(tensor.shape)}, "
             f"the model takes {list(info.shape)}"
@@ -154,7 +155,8 @@ def check_tensor(info: TensorInfo, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _fits(wanted: tuple[int, ...], found: tuple[int, ...]) -> bool:
+def shape_fits(wanted: tuple[int, ...], found: tuple[int, ...]) -> bool:
+    """Whether a tensor's shape is one that an input of shape ``wanted`` takes."""
     if wanted[1:] == found[1:] and len(wanted) == len(found) and wanted[:1] == (-1,):
         return True  # the common case: only the number of rows is free
     return len(wanted) == len(found) and all(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
+from rondo_inference.contracts.media import unpacks
 from rondo_inference.contracts.messages import (
     Answer,
     PredictRoute,
@@ -23,15 +24,13 @@ from rondo_inference.domain.trace import trace_id
 from rondo_inference.handlers import Inference
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.web.access import Access
+from rondo_inference.web.aside import INLINE_BYTES, aside
 from rondo_inference.web.encodings import compressed, decompressed
 from rondo_inference.web.refusals import failure, refusal
 
 __all__ = ["AppRules", "HttpApp"]
 
 log = logging.getLogger("rondo_inference.access")
-
-INLINE_BYTES = 64 * 1024
-"""Larger bodies are read and written in another thread, so that nobody waits for them."""
 
 REMEMBERED_PATHS = 4096
 
@@ -192,16 +191,10 @@ class HttpApp:
         return Answer(answer.body, answer.media, answer.status, headers)
 
     async def _ask(self, route: PredictRoute, request: Request, served: ServedModel) -> Answer:
-        if len(request.body) <= INLINE_BYTES:
-            question = route.ask(request, served)
-        else:
-            loop = asyncio.get_running_loop()
-            question = await loop.run_in_executor(self.readers, route.ask, request, served)
+        size = INLINE_BYTES + 1 if unpacks(request) else len(request.body)
+        question = await aside(self.readers, size, route.ask, request, served)
         outputs = await self.inference.predict(served, question.inputs, alone=self.expected == 1)
-        if _size(outputs) <= INLINE_BYTES:
-            return question.answer(outputs)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.readers, question.answer, outputs)
+        return await aside(self.readers, _size(outputs), question.answer, outputs)
 
     async def _unpacked(self, body: bytes, encoding: str) -> bytes:
         def unpack() -> bytes:
