@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.registry.catalogue import Slot
 from rondo_inference.web.grpc_server import GrpcServer
-from tests.unit.rondo_inference.asked import Service, running
+from tests.unit.rondo_inference.asked import CountedThreads, Service, running
 from tests.unit.rondo_inference.exported import prices_export, sample_folder
 from tests.unit.rondo_inference.fakes import TABLE, WatchingEngine, in_flight, served_by
 
@@ -64,7 +64,7 @@ class Caller:
     ) -> Any:
         app, parts = self.service.app, self.service.parts
         server = GrpcServer(
-            app.inference, lambda: parts.catalogue.ready, "", 10_000, 10, access=app.access
+            app.inference, lambda: parts.catalogue.ready, "", 10_000, 10, app.readers, app.access
         )
         details: Any = Details(f"/{of}/{method}")
         found = [one.service(details) for one in server.handlers()]
@@ -113,6 +113,19 @@ def test_oip_7_typed_contents_are_answered_typed_with_the_id(call: Caller) -> No
     assert (reply.id, reply.model_name, reply.model_version) == ("7", "floats", "1")
     assert list(reply.outputs[0].contents.fp32_contents) == [1.5, 2.5]
     assert not reply.raw_output_contents
+
+
+@pytest.mark.parametrize(("count", "given"), [(10, 0), (20_000, 2)])
+def test_oip_7_large_contents_are_read_and_written_in_other_threads(
+    samples: Service, call: Caller, count: int, given: int
+) -> None:
+    one = typed("x", "FP32", fp32_contents=[1.5] * count)
+    with CountedThreads(1) as threads:
+        samples.app.readers = threads
+        reply = call("ModelInfer", pb.ModelInferRequest(model_name="floats", inputs=[one]))
+
+    assert list(reply.outputs[0].contents.fp32_contents) == [1.5] * count
+    assert threads.given == given
 
 
 def test_oip_7_raw_contents_are_answered_raw(call: Caller) -> None:

@@ -157,6 +157,7 @@ def _grpc(plan: _Plan, app: HttpApp) -> tuple[GrpcServer, ...]:
             address,
             settings.max_body_bytes,
             settings.max_requests,
+            app.readers,
             app.access,
         ),
     )

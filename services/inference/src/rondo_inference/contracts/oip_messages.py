@@ -22,6 +22,7 @@ from rondo_inference.domain.tensors import (
     decode_raw,
     encode_raw,
 )
+from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.stats import Duration, Stats
 
@@ -47,7 +48,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
 
 
 def decode_request(request: pb.ModelInferRequest, served: ServedModel) -> Tensors:
-    """Return the inputs in the order of the signature.
+    """Return the inputs in the order of the signature, checked.
 
     Raises:
         Invalid: names the input and the rule.
@@ -66,7 +67,7 @@ def decode_request(request: pb.ModelInferRequest, served: ServedModel) -> Tensor
         )
     if not inputs:
         raise Invalid("the request has no input")
-    return in_order(inputs, served.signature, served.spec)
+    return checked(served, in_order(inputs, served.signature, served.spec))
 
 
 def _typed(one: pb.ModelInferRequest.InferInputTensor) -> Tensor:

@@ -5,6 +5,7 @@ extensions, and the gRPC health checking protocol (grpc.health.v1).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
@@ -23,8 +24,9 @@ from rondo_inference.contracts.oip_messages import (
     encode_response,
     encode_statistics,
 )
-from rondo_inference.handlers import Inference, Target, checked
+from rondo_inference.handlers import Inference, Target
 from rondo_inference.web.access import Access
+from rondo_inference.web.aside import aside
 from rondo_inference.web.refusals import failure, status_of
 
 __all__ = ["GrpcServer"]
@@ -59,6 +61,7 @@ class GrpcServer:
         address: ``host:port``.
         max_message_bytes: a longer request is refused by the library.
         max_calls: more at a time are refused by the library.
+        readers: threads that read and write large messages.
         access: keys; None: everybody may ask everything.
     """
 
@@ -67,6 +70,7 @@ class GrpcServer:
     address: str
     max_message_bytes: int
     max_calls: int
+    readers: Executor
     access: Access | None = None
     _server: grpc.aio.Server | None = field(default=None, init=False)
 
@@ -196,9 +200,10 @@ class GrpcServer:
         self._check_model(who, request.model_name)
         target = Target(request.model_name, version=_number(request.model_version), key=request.id)
         async with self.inference.lease(target) as served:
-            inputs = checked(served, decode_request(request, served))
+            inputs = await aside(self.readers, request.ByteSize(), decode_request, request, served)
             outputs = await self.inference.predict(served, inputs)
-            return encode_response(request, served, outputs)
+            size = sum(tensor.nbytes for tensor in outputs)
+            return await aside(self.readers, size, encode_response, request, served, outputs)
 
     async def _statistics(self, request: pb.ModelStatisticsRequest, who: str | None) -> Message:
         self._check_model(who, request.name)
