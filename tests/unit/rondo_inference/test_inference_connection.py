@@ -298,6 +298,76 @@ def test_who_does_not_read_is_not_read() -> None:
     talk(conversation)
 
 
+def test_who_sends_many_requests_is_not_read_after_each_answer() -> None:
+    paused: list[bool] = []
+
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/x") * 20)
+        one.echo.gate.set()
+        for count in (5, 15):
+            await one.wire.until(count)
+            paused.append(one.wire.paused)
+
+    talk(conversation)
+
+    assert paused == [True, False]
+
+
+def test_who_does_not_read_an_answer_gets_no_other_until_it_does() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/1") + post("/2"))
+        one.connection.pause_writing()
+        one.echo.gate.set()
+        await one.wire.until(1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (one.echo.asked, one.wire.paused, one.connection.is_idle) == (["/1"], True, False)
+        one.connection.resume_writing()
+        assert len(await one.wire.until(2)) == 2
+        assert not one.wire.paused
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03 hello\r\n\r\n", 400),
+        (post(body=b"x" * 101) + post("/late"), 413),
+        (post(x="y" * 200) + post("/late"), 431),
+    ],
+)
+def test_a_refusal_waits_for_the_answers_before_it_and_ends_all(sent: bytes, status: int) -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/1") + post("/2"))
+        one.send(sent)
+        one.send(post("/late"))
+        assert one.wire.written == b""
+        one.echo.gate.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert one.echo.asked == ["/1", "/2"]
+        assert one.wire.is_closing()
+        answers = one.wire.written.split(b"HTTP/1.1 ")[1:]
+        assert [int(answer[:3]) for answer in answers] == [200, 200, status]
+
+    talk(conversation, max_header_bytes=100)
+
+
+def test_nothing_is_done_after_a_refusal() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post(body=b"x" * 101) + post("/late", expect="100-continue"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert one.echo.asked == []
+        assert one.wire.written.count(b"HTTP/1.1 ") == 1
+
+    talk(conversation)
+
+
 def test_who_goes_away_cancels_the_request() -> None:
     async def conversation(one: Talk) -> None:
         one.echo.gate = asyncio.Event()

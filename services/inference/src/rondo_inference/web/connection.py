@@ -6,7 +6,6 @@ Requests on a connection are answered one after the other, in their order.
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import cast
 from urllib.parse import unquote
 
@@ -14,19 +13,15 @@ import httptools
 
 from rondo_inference.contracts.messages import Answer, json_answer
 from rondo_inference.web.shared import Shared
+from rondo_inference.web.written import written
 
 __all__ = ["Connection"]
 
-_REASONS = {int(status): status.phrase for status in HTTPStatus}
-_STATUS_LINES = {
-    code: f"HTTP/1.1 {code} {phrase}\r\n".encode() for code, phrase in _REASONS.items()
-}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MOST_WAITING = 8
 """Requests of one connection that were read and wait for their turn; then reading stops."""
 _DISCARDED_BODIES = 4
 """So many times the allowed length is read and forgotten before a caller is cut off."""
-_BODYLESS = {204, 304}
 
 
 @dataclass(slots=True)
@@ -59,6 +54,9 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._reading = False
+        self._read_paused = False
+        self._write_paused = False
+        self._ended = False
         self.deadline = shared.time() + shared.rules.idle_seconds
 
     # --- the transport's side ---------------------------------------------------------------------
@@ -82,6 +80,8 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
+        if self._ended:
+            return
         if not self._reading and self._task is None:
             self.deadline = self._shared.time() + self._rules.header_seconds
         self._reading = True
@@ -94,13 +94,13 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def pause_writing(self) -> None:
         """See ``asyncio.Protocol``: who does not read answers gets no more questions read."""
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._write_paused = True
+        self._go_on()
 
     def resume_writing(self) -> None:
         """See ``asyncio.Protocol``."""
-        if self._transport is not None:
-            self._transport.resume_reading()
+        self._write_paused = False
+        self._go_on()
 
     # --- the parser's side ------------------------------------------------------------------------
 
@@ -128,6 +128,8 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def on_headers_complete(self) -> None:
         """All headers are there."""
+        if self._ended:
+            return
         message, headers = self._message, self._message.headers
         message.method = self._parser.get_method().decode("latin-1")
         message.keep_alive = self._parser.should_keep_alive()
@@ -137,7 +139,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
             message.refusal = self._too_large()
             if waits:  # a caller that waits for our word sends nothing now
                 self._end(message.refusal)
-        elif waits and self._transport is not None and self._task is None:
+        elif waits and self._transport is not None and self.is_answered:
             self._transport.write(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
@@ -154,19 +156,26 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        message = self._message
+        if self._ended:
+            return
+        if message.refusal is not None:
+            self._end(message.refusal)
+            return
         self._reading = False
-        self._waiting.append(self._message)
-        if self._task is None:
-            self._next()
-        elif len(self._waiting) >= _MOST_WAITING and self._transport is not None:
-            self._transport.pause_reading()
+        self._queue(message)
 
     # --- ours -------------------------------------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:
         """Whether no request is being read or answered."""
-        return not self._reading and self._task is None
+        return not self._reading and self.is_answered
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether every request that was read is answered."""
+        return self._task is None and not self._waiting
 
     def close(self) -> None:
         """Close it; what was written is still sent."""
@@ -175,7 +184,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def check(self, now: float) -> None:
         """Close it if it took too long; called every now and then."""
-        if self._task is not None or now < self.deadline:
+        if not self.is_answered or now < self.deadline:
             return
         if self._reading:
             self._refuse(408, "the request did not come in time")
@@ -190,14 +199,33 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         self._end(json_answer({"error": text}, status=status))
 
     def _end(self, answer: Answer) -> None:
-        """Answer and close, whatever else the caller still sends."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._write(self._message, answer, keep_alive=False)
+        """Answer when all before it are answered, and close, whatever else the caller sends."""
+        if not self._ended:
+            self._ended = True
+            self._message.refusal = answer
+            self._queue(self._message)
+
+    def _queue(self, message: _Message) -> None:
+        self._message = _Message()
+        self._waiting.append(message)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer the next request and read more, each if it may be."""
+        transport = self._transport
+        if self._task is None and self._waiting and not self._write_paused:
+            self._next()
+        if transport is None or transport.is_closing():
+            return
+        full = self._write_paused or len(self._waiting) >= _MOST_WAITING
+        if full != self._read_paused:
+            self._read_paused = full
+            (transport.pause_reading if full else transport.resume_reading)()
 
     def _next(self) -> None:
         message = self._waiting.popleft()
         if message.refusal is not None:
-            self._end(message.refusal)
+            self._write(message, message.refusal, keep_alive=False)
             return
         self._shared.expect(1)
         self._task = asyncio.get_running_loop().create_task(self._respond(message))
@@ -223,32 +251,18 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
             return
         if task.cancelled() or task.exception() is not None:
             self._transport.close()
-        elif self._waiting:
-            self._transport.resume_reading()
-            self._next()
-        elif not self._reading:
+            return
+        if not self._waiting and not self._reading:
             self.deadline = self._shared.time() + self._rules.idle_seconds
+        self._go_on()
 
     def _write(self, message: _Message, answer: Answer, *, keep_alive: bool) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         keep_alive = keep_alive and not self._shared.draining()
-        body = b"" if answer.status in _BODYLESS else answer.body
-        parts = [
-            _STATUS_LINES[answer.status],
-            self._shared.date,
-            b"content-length: %d\r\n" % len(body),
-        ]
-        if body:
-            parts.append(b"content-type: %b\r\n" % answer.media.encode("latin-1"))
-        parts += [
-            f"{name}: {value}\r\n".encode("latin-1", "replace")
-            for name, value in answer.headers.items()
-        ]
-        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-        if message.method != "HEAD":
-            parts.append(body)
-        transport.write(b"".join(parts))
+        transport.write(
+            written(answer, self._shared.date, method=message.method, keep_alive=keep_alive)
+        )
         if not keep_alive:
             transport.close()

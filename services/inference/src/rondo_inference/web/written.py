@@ -1,0 +1,35 @@
+"""The bytes of an answer."""
+
+from http import HTTPStatus
+
+from rondo_inference.contracts.messages import Answer
+
+__all__ = ["written"]
+
+_STATUS_LINES = {
+    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_BODYLESS = {204, 304}
+
+
+def written(answer: Answer, date: bytes, *, method: str, keep_alive: bool) -> bytes:
+    """Return what is sent.
+
+    Args:
+        answer: to a request.
+        date: the header, with its line end.
+        method: of the request; HEAD is answered without a body.
+        keep_alive: whether the connection goes on afterwards.
+    """
+    body = b"" if answer.status in _BODYLESS else answer.body
+    parts = [_STATUS_LINES[answer.status], date, b"content-length: %d\r\n" % len(body)]
+    if body:
+        parts.append(b"content-type: %b\r\n" % answer.media.encode("latin-1"))
+    parts += [
+        f"{name}: {value}\r\n".encode("latin-1", "replace")
+        for name, value in answer.headers.items()
+    ]
+    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    if method != "HEAD":
+        parts.append(body)
+    return b"".join(parts)
