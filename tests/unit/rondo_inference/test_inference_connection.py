@@ -225,6 +225,29 @@ def test_an_upgrade_is_not_made_and_the_request_is_answered() -> None:
     assert replies(1, data)[0].status == 200
 
 
+@pytest.mark.parametrize("named", [{"content-length": "29"}, {"transfer-encoding": "chunked"}])
+def test_a_body_behind_an_upgrade_is_never_a_request(named: dict[str, str]) -> None:
+    start = head("POST", "/a", {"connection": "Upgrade", "upgrade": "h2c", **named})
+
+    async def conversation(one: Talk) -> None:
+        one.send(start + head("GET", "/b", {"host": "x"}))
+        one.connection.data_received(head("GET", "/c", {"host": "x"}))
+        (reply,) = await one.wire.until(1)
+        assert (reply.status, one.wire.is_closing()) == (400, True)
+        assert "upgrade" in reply.json["error"]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert one.echo.asked == []
+
+    talk(conversation)
+
+
+def test_a_trailer_is_no_header() -> None:
+    start = head("POST", "/a", {"host": "x", "x": "1", "transfer-encoding": "chunked"})
+
+    assert replies(1, start + b"0\r\nX: 2\r\n\r\n")[0].json["x"] == "1"
+
+
 @pytest.mark.parametrize(
     ("sent", "rule"),
     [

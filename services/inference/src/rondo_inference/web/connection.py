@@ -115,11 +115,13 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; a repeated one is joined by a comma."""
+        self._count_header(len(name) + len(value))
         message, key = self._message, name.lower().decode("latin-1")
+        if message.method:  # a trailer
+            return
         text = value.decode("latin-1")
         known = message.headers.get(key)
         message.headers[key] = text if known is None else f"{known}, {text}"
-        self._count_header(len(name) + len(value))
 
     def _count_header(self, size: int) -> None:
         self._message.header_bytes += size
@@ -135,6 +137,10 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         message.keep_alive = self._parser.should_keep_alive()
         self.deadline = self._shared.time() + self._rules.body_seconds
         announced, waits = headers.get("content-length", ""), "expect" in headers
+        has_body = announced.strip("0") or "transfer-encoding" in headers
+        if has_body and self._parser.should_upgrade():  # the parser takes the body for a request
+            self._refuse(400, "a request with a body cannot ask for an upgrade")
+            return
         if announced.isdigit() and int(announced) > self._rules.max_body_bytes:
             message.refusal = self._too_large()
             if waits:  # a caller that waits for our word sends nothing now
