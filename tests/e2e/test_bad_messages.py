@@ -49,7 +49,7 @@ ON_THE_TOPIC = (
     Stray(
         json.dumps({**REQUEST, "type": "RunRequired"}),
         "dispatcher",
-        "unknown event type 'RunRequired'; known: EvaluationRequested",
+        "unknown event type 'RunRequired'; known: ",
     ),
     Stray(
         json.dumps({**REQUEST, "data": {"model": "noise", "rounds": -1}}),

@@ -190,6 +190,17 @@ def test_a_member_that_is_longer_than_the_archive_says_is_refused() -> None:
             decode_npz(lied, max_bytes=10_000)
 
 
+def test_an_archive_whose_member_is_shorter_than_its_directory_says_is_refused() -> None:
+    whole, file = encode_npy(floats(1, 2, 3)), io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", whole[:-4])
+    short, long = (len(whole) - 4).to_bytes(4, "little"), len(whole).to_bytes(4, "little")
+    lied = file.getvalue().replace(short, long)
+
+    with pytest.raises(Invalid, match=r"x.npy is not as long as the archive says"):
+        decode_npz(lied, max_bytes=10_000)
+
+
 @pytest.mark.parametrize(
     ("method", "name"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")]
 )
