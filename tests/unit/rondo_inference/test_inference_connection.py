@@ -225,6 +225,20 @@ def test_an_upgrade_is_not_made_and_the_request_is_answered() -> None:
     assert replies(1, data)[0].status == 200
 
 
+def test_nothing_behind_an_upgrade_is_taken_for_a_request() -> None:
+    async def conversation(one: Talk) -> None:
+        start = head("GET", "/a", {"connection": "Upgrade", "upgrade": "h2c"})
+        one.send(start + head("GET", "/b", {"host": "x"})[:9])
+        one.connection.data_received(head("GET", "/c", {"host": "x"}))
+        (reply,) = await one.wire.until(1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (reply.status, one.wire.is_closing()) == (200, True)
+        assert len(one.echo.asked) == 1
+
+    talk(conversation)
+
+
 @pytest.mark.parametrize("named", [{"content-length": "29"}, {"transfer-encoding": "chunked"}])
 def test_a_body_behind_an_upgrade_is_never_a_request(named: dict[str, str]) -> None:
     start = head("POST", "/a", {"connection": "Upgrade", "upgrade": "h2c", **named})

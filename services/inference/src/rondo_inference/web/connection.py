@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the request itself was read; it is answered as if it had not asked for that
+            self._ended = True  # the request is answered; the parser has lost what follows it
         except httptools.HttpParserError:
             self._refuse(400, "this is not HTTP/1.1")
 
@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
             return
         message, headers = self._message, self._message.headers
         message.method = self._parser.get_method().decode("latin-1")
-        message.keep_alive = self._parser.should_keep_alive()
+        message.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         self.deadline = self._shared.time() + self._rules.body_seconds
         announced, waits = headers.get("content-length", ""), "expect" in headers
         has_body = announced.strip("0") or "transfer-encoding" in headers
