@@ -140,7 +140,7 @@ def _run(stack: Stack, folder: Path, *, clients: int, rounds: int) -> tuple[str,
 def _usage_at(stack: Stack, store: RunStore, run_id: str, version: int) -> Usage:
     """Wait for a version, asking for nothing but one row, and read the counters."""
     while (row := store.get(head_key(run_id))) is None or from_item(row, HeadRow).version < version:
-        time.sleep(0.25)
+        time.sleep(1.0)  # each look costs the emulator what is measured
     programs = (stack.aws.name, "redis", *stack.urls)
     return usage({name: stack.supervisor.pid(name) for name in programs})
 

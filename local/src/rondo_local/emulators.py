@@ -150,11 +150,14 @@ def _localstack(environment: Path, state_folder: Path, port: int) -> Program:
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_SERVER": "hypercorn",  # the default one listens on every address all the same
         "LOCALSTACK_HOST": f"127.0.0.1:{port}",
+        "LS_LOG": "warn",  # one line for each request else
         "OVERRIDE_IN_DOCKER": "0",
         "PROVIDER_OVERRIDE_DYNAMODB": "moto",
         "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",
         "S3_SKIP_SIGNATURE_VALIDATION": "0",
         "SKIP_SSL_CERT_DOWNLOAD": "1",
+        # Nobody reads them here, and each is a request to itself: several for every message.
+        "SQS_DISABLE_CLOUDWATCH_METRICS": "1",
         "SQS_ENDPOINT_STRATEGY": "path",
     }
     argv = (str(environment / "bin" / "python"), "-m", "localstack.runtime.main")
