@@ -14,7 +14,7 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.testing import ManualClock
 from rondo_inference.registry.catalogue import Catalogue, Slot
 from rondo_inference.registry.loading import Loading, yield_the_cpu
-from rondo_inference.registry.memory import Memory, NoRoom, give_back, resident_bytes
+from rondo_inference.registry.memory import Memory, NoRoom
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.stats import StatsBook
 from tests.unit.rondo_inference.asked import Service, running
@@ -190,12 +190,6 @@ def test_a_replaced_version_goes_unless_another_alias_wants_it(tmp_path: Path) -
 
         assert loaded_now == {1, 3}
         assert predict(service, "prices/versions/2") == (200, "2")
-
-
-def test_the_process_knows_its_size_and_gives_memory_back() -> None:
-    give_back()
-
-    assert resident_bytes() > 10 * MEGABYTE
 
 
 @pytest.fixture

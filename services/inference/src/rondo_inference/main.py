@@ -22,6 +22,7 @@ from rondo_inference.domain.cpus import usable_cpus
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
+from rondo_inference.registry.heap import keep_large_apart
 from rondo_inference.registry.loader import OpenBatcher, OpenEngine, load_version
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
@@ -37,6 +38,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = read_settings(Settings, environment(sys.argv[1:], os.environ))
     configure_logging("inference", level=settings.log_level)
+    keep_large_apart()
     cpus = usable_cpus(len(os.sched_getaffinity(0)), _cpu_max())
     mounted = MountedFolders() if settings.sagemaker_multi_model else None
     aliases, load, orders = (None, _loads(mounted), None) if mounted else _source(settings)

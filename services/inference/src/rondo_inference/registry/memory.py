@@ -3,7 +3,6 @@
 How much a version takes is measured: by how much the process grew while it was loaded and warmed.
 """
 
-import ctypes
 import logging
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from rondo_core.clock import Clock
 from rondo_core.errors import Unavailable
 from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.catalogue import Catalogue
+from rondo_inference.registry.heap import give_back
 from rondo_inference.registry.served import ServedModel, same_version
 from rondo_inference.stats import StatsBook
 
@@ -35,16 +35,6 @@ def resident_bytes() -> int:
     """
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  (read on every load)
         return int(file.read().split()[1]) * 4096
-
-
-def give_back() -> None:
-    """Return freed memory to the system, where the C library can (glibc).
-
-    Source: malloc_trim(3).
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 @dataclass
