@@ -1,8 +1,11 @@
 """A load generator: so many connections, each sends its next request when it has its answer.
 
-``python -m bench.load PORT CONNECTIONS SECONDS FILE`` sends the bytes of FILE (a whole HTTP
+``python -m bench.load PORT CONNECTIONS SECONDS FILE [RATE]`` sends the bytes of FILE (a whole HTTP
 request) and prints one line of JSON. It runs in a process of its own, so that it does not share the
 interpreter's lock with a server.
+
+With RATE, requests a second of all connections together, each is due at its time, and its latency
+counts from then: a server that stops for a moment delays those that would have come meanwhile.
 """
 
 import asyncio
@@ -21,24 +24,29 @@ __all__ = ["summary"]
 class _Caller(asyncio.Protocol):
     """Sends the same request again and again; understands answers with a Content-Length."""
 
-    def __init__(self, request: bytes, end: float, done: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, request: bytes, end: float, done: "asyncio.Future[None]", *, period: float
+    ) -> None:
         self._request = request
         self._end = end
         self._done = done
+        self._period = period
+        self._due = 0.0
         self._buffer = b""
-        self._sent_at = 0.0
+        self._counts_from = 0.0
         self._transport: asyncio.Transport | None = None
         self.times: list[float] = []
         self.errors = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._due = time.perf_counter()
         self._send()
 
     def _send(self) -> None:
         if self._transport is None:
             return
-        self._sent_at = time.perf_counter()
+        self._counts_from = self._due if self._period else time.perf_counter()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -47,16 +55,23 @@ class _Caller(asyncio.Protocol):
         if not blank or len(body) < _length(head):
             return
         now = time.perf_counter()
-        self.times.append(now - self._sent_at)
+        self.times.append(now - self._counts_from)
         self.errors += not head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
         self._buffer = b""
-        if now < self._end:
-            self._send()
+        self._due += self._period
+        if max(now, self._due) < self._end:
+            self._send_when_due(self._due - now)
         elif self._transport is not None:
             self._transport.close()
 
+    def _send_when_due(self, seconds: float) -> None:
+        if seconds > 0:
+            asyncio.get_running_loop().call_later(seconds, self._send)
+        else:
+            self._send()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None or time.perf_counter() < self._end:
+        if exc is not None or max(time.perf_counter(), self._due) < self._end:
             self.errors += 1
         if not self._done.done():
             self._done.set_result(None)
@@ -68,14 +83,17 @@ def _length(head: bytes) -> int:
     return int(lowered[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
 
 
-async def _run(port: int, connections: int, seconds: float, request: bytes) -> list[_Caller]:
+async def _run(
+    port: int, connections: int, seconds: float, request: bytes, rate: float
+) -> list[_Caller]:
     loop = asyncio.get_running_loop()
     end = time.perf_counter() + seconds
     callers: list[_Caller] = []
     waiting = []
+    period = connections / rate if rate else 0.0
     for _ in range(connections):
         done = loop.create_future()
-        caller = _Caller(request, end, done)
+        caller = _Caller(request, end, done, period=period)
         await loop.create_connection(lambda one=caller: one, "127.0.0.1", port)  # type: ignore[misc]
         callers.append(caller)
         waiting.append(done)
@@ -101,7 +119,8 @@ def main() -> None:
     """Run; see the module."""
     port, connections, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     request = Path(sys.argv[4]).read_bytes()
-    callers = uvloop.run(_run(port, connections, seconds, request))
+    rate = float(sys.argv[5]) if len(sys.argv) > 5 else 0.0  # noqa: PLR2004 - argv
+    callers = uvloop.run(_run(port, connections, seconds, request, rate))
     times = [one for caller in callers for one in caller.times]
     errors = sum(caller.errors for caller in callers)
     print(json.dumps(summary(times, errors, seconds)))

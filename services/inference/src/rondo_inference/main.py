@@ -24,6 +24,7 @@ from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
 from rondo_inference.registry.heap import keep_large_apart
 from rondo_inference.registry.loader import OpenBatcher, OpenEngine, load_version
+from rondo_inference.registry.loading import yield_the_cpu
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
 from rondo_inference.settings import Settings
@@ -110,8 +111,12 @@ def _follow(aliases: Aliases, parts: Parts, settings: Settings, stop: threading.
         metrics=parts.metrics,
     )
     seconds = settings.model_refresh_seconds
-    following = partial(watch, watcher, stop=stop, seconds=seconds, metrics=parts.metrics)
-    threading.Thread(target=following, name="watcher", daemon=True).start()
+
+    def follow() -> None:
+        yield_the_cpu()
+        watch(watcher, stop=stop, seconds=seconds, metrics=parts.metrics)
+
+    threading.Thread(target=follow, name="watcher", daemon=True).start()
 
 
 def _cpu_max() -> str:
