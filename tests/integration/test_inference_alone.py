@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -83,7 +84,10 @@ def start(
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     found = start(
-        sample_folder(tmp_path_factory.mktemp("models")), HEADER_SECONDS="1", BODY_SECONDS="1"
+        sample_folder(tmp_path_factory.mktemp("models")),
+        HEADER_SECONDS="1",
+        BODY_SECONDS="1",
+        WRITE_SECONDS="1",
     )
     yield found
     found.process.terminate()
@@ -163,3 +167,55 @@ def test_sigterm_ends_it_well(tmp_path: Path) -> None:
     server.process.send_signal(signal.SIGTERM)
 
     assert server.process.wait(timeout=SECONDS) == 0
+
+
+ESTABLISHED = "01"
+LARGE = b'{"instances": [' + b"[1.5]," * 1_500_000 + b"[1.5]]}"
+
+
+def ask_and_take_nothing(port: int) -> socket.socket:
+    """Ask for more than all buffers hold, and read none of it."""
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    caller.settimeout(SECONDS)
+    caller.connect(("127.0.0.1", port))
+    head = f"POST /v1/models/floats:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(LARGE)}"
+    caller.sendall(head.encode() + b"\r\n\r\n" + LARGE)
+    return caller
+
+
+def under_way(port: int) -> int:
+    """Return how many bytes of answers wait in open sockets of the server (proc_net_tcp(5))."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    mine = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED]
+    return max((int(row[4].partition(":")[0], 16) for row in mine), default=0)
+
+
+def until_answered(port: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not under_way(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_who_takes_nothing_of_its_answer_is_cut_off(alone: Alone) -> None:
+    with closing(ask_and_take_nothing(alone.port)) as caller:
+        until_answered(alone.port)
+        deadline = time.monotonic() + SECONDS
+        while under_way(alone.port):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        taken = sum(len(part) for part in iter(partial(caller.recv, 65536), b""))
+
+    assert taken < len(LARGE)
+
+
+def test_who_takes_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    server = start(sample_folder(tmp_path))
+
+    with closing(ask_and_take_nothing(server.port)):
+        until_answered(server.port)
+        server.process.send_signal(signal.SIGTERM)
+        before_requests_are_cut_off = 15
+
+        assert server.process.wait(timeout=before_requests_are_cut_off) == 0

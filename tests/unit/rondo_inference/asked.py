@@ -50,7 +50,7 @@ class CountedThreads(ThreadPoolExecutor):
         return super().submit(fn, *args, **kwargs)
 
 
-class Wire(asyncio.Transport):
+class Wire(asyncio.Transport):  # noqa: PLR0904  (two protocols name them)
     """The other end of a connection: reads what the server writes."""
 
     def __init__(self) -> None:
@@ -58,6 +58,8 @@ class Wire(asyncio.Transport):
         self.replies: list[Reply] = [Reply()]
         self.written = b""
         self.paused = False
+        self.aborted = False
+        self.unsent = 0
         self._closing = False
         self._parser = httptools.HttpResponseParser(self)
         self.changed = asyncio.Event()
@@ -70,6 +72,13 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self._closing = True
         self.changed.set()
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.close()
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def is_closing(self) -> bool:
         return self._closing
@@ -169,7 +178,7 @@ class Service:
     def shared(self, rules: ConnectionRules | None = None) -> Shared:
         loop = asyncio.get_running_loop()
         draining = self.parts.server.draining.is_set
-        return Shared(self.app.respond, rules or self.rules, draining, loop.time, self.app.expect)
+        return Shared(self.app, rules or self.rules, draining, loop.time)
 
     def promote(self, export: Export) -> None:
         export.store(self.store)

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import hashlib
 import json
@@ -101,6 +102,46 @@ def test_a_bucket_is_emptied_and_fills_again(guarded: Service) -> None:
     assert first == [200, 200, 200, 429]
     assert refused.headers["retry-after"] == "1"
     assert [ask(), ask()] == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        (PREDICT, "wrong", 401),
+        ("/v1/models/floats:predict", "some", 403),
+        ("/invocations?model=floats", "some", 403),
+        ("/2015-03-31/functions/floats/invocations", "some", 403),
+        ("/v2/repository/models/floats/load", "some", 403),
+        ("/nowhere", "all", 404),
+        ("/ping", "all", 405),
+    ],
+)
+def test_what_the_head_decides_is_refused_before_the_body_is_sent(
+    guarded: Service, path: str, key: str, status: int
+) -> None:
+    headers = {"expect": "100-continue", "content-length": "50", "x-api-key": key}
+
+    reply = asyncio.run(guarded.call("POST", path, chunks=(), headers=headers))
+
+    assert reply is not None
+    assert reply.status == status
+
+
+def test_an_empty_bucket_is_told_before_the_body_is_sent(guarded: Service) -> None:
+    headers = {"expect": "100-continue", "content-length": "50", "x-api-key": "some"}
+    for _ in range(3):
+        guarded.ask("POST", PREDICT, ROW, x_api_key="some")
+
+    reply = asyncio.run(guarded.call("POST", PREDICT, chunks=(), headers=headers))
+
+    assert reply is not None
+    assert reply.status == 429
+
+
+def test_a_key_for_a_model_may_name_a_version_of_its_function(guarded: Service) -> None:
+    path = "/2015-03-31/functions/prices:1/invocations"
+
+    assert guarded.ask("POST", path, ROW, x_api_key="some").status == 200
 
 
 @pytest.mark.parametrize("text", ["{", '[{"sha256": "x"}]', '[{"rate": 1}]'])

@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
-from rondo_inference.contracts.messages import Answer
+from rondo_core.errors import SettingsInvalid
+from rondo_inference.contracts.messages import Answer, json_answer
+from rondo_inference.web.admission import Admission
+from rondo_inference.web.budget import Budget
 from rondo_inference.web.connection import Connection
 from rondo_inference.web.shared import ConnectionRules, Shared
 from tests.unit.rondo_inference.asked import Reply, Service, Wire, head, running
@@ -18,22 +21,35 @@ ROW = json.dumps({"instances": [[3, "Bonn"]]}).encode()
 
 
 class Echo:
-    """Answers with what it was asked."""
+    """Answers with what it was asked; refuses unread what is for ``/secret``."""
 
     def __init__(self) -> None:
         self.gate: asyncio.Event | None = None
         self.asked: list[str] = []
+        self.expected = 0
+        self.budget = Budget(1_000)
 
-    async def __call__(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> Answer:
-        self.asked.append(path)
+    def admit(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Admission:
+        admission = Admission(method, path, query, headers)
+        if path == "/secret":
+            admission.refusal = json_answer({"error": "send a key"}, status=401)
+        return admission
+
+    async def respond(self, admission: Admission, body: bytes) -> Answer:
+        self.asked.append(admission.path)
         if self.gate is not None:
             await self.gate.wait()
-        if path == "/broken":
+        if admission.path == "/broken":
             raise ZeroDivisionError
-        told = {"method": method, "path": path, "query": query, "x": headers.get("x", "")}
-        return Answer(json.dumps(told | {"body": body.decode()}).encode())
+        if admission.path == "/empty":
+            return Answer(status=204)
+        x = admission.headers.get("x", "")
+        told = {"method": admission.method, "path": admission.path, "query": admission.query}
+        made = Answer(json.dumps(told | {"x": x, "body": body.decode()}).encode())
+        return admission.refusal or made
+
+    def expect(self, count: int) -> None:
+        self.expected += count
 
 
 class Clock:
@@ -49,19 +65,14 @@ class Talk:
 
     def __init__(self, *, draining: bool = False, **rules: float) -> None:
         self.echo, self.clock, self.wire = Echo(), Clock(), Wire()
-        self.expected = 0
         self.shared = Shared(
             self.echo,
             ConnectionRules(**{"max_body_bytes": 100, **rules}),  # type: ignore[arg-type]
             lambda: draining,
             self.clock,
-            self.expect,
         )
         self.connection = Connection(self.shared)
         self.connection.connection_made(self.wire)
-
-    def expect(self, count: int) -> None:
-        self.expected += count
 
     def send(self, data: bytes) -> None:
         if not self.wire.is_closing():
@@ -93,10 +104,10 @@ def test_requests_that_wait_for_their_turn_are_expected() -> None:
 
     async def conversation(one: Talk) -> None:
         one.send(post())
-        seen.append(one.expected)
+        seen.append(one.echo.expected)
         await one.wire.until(1)
         await asyncio.sleep(0)
-        seen.append(one.expected)
+        seen.append(one.echo.expected)
 
     talk(conversation)
 
@@ -420,6 +431,309 @@ def test_who_goes_away_cancels_the_request() -> None:
     talk(conversation)
 
 
+# --- who does not take, who does not send ---------------------------------------------------------
+
+
+def test_who_takes_nothing_of_its_answer_is_cut_off() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post())
+        await one.wire.until(1)
+        one.wire.unsent = 100
+        seen = [one.later(1), one.later(59), one.later(2)]
+        assert (seen, one.wire.aborted) == ([False, False, True], True)
+
+    talk(conversation, write_seconds=60)
+
+
+def test_who_takes_its_answer_slowly_is_not_cut_off() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post() + post())
+        one.echo.gate.set()
+        await one.wire.until(1)
+        for unsent in (100, 80, 60, 40):
+            one.wire.unsent = unsent
+            assert not one.later(50)
+        one.wire.unsent = 0
+
+    talk(conversation, write_seconds=60, idle_seconds=1_000)
+
+
+def test_who_is_sent_more_and_takes_nothing_is_cut_off_all_the_same() -> None:
+    async def conversation(one: Talk) -> None:
+        one.wire.unsent = 0
+        for count in (1, 2):
+            one.send(post())
+            await one.wire.until(count)
+            await asyncio.sleep(0)
+            one.wire.unsent = len(one.wire.written)
+            assert not one.later(14)
+        assert one.later(3)
+        assert one.wire.aborted
+
+    talk(conversation, write_seconds=30)
+
+
+def test_a_connection_that_is_closed_and_not_taken_is_cut_off() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post(connection="close"))
+        await one.wire.until(1)
+        one.wire.unsent = 100
+        one.later(1)
+        aborted = [one.wire.aborted]
+        one.later(61)
+        assert [*aborted, one.wire.aborted] == [False, True]
+
+    talk(conversation, write_seconds=60)
+
+
+def test_what_could_not_be_sent_while_nothing_was_read_is_not_late() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post() + post()[:20])
+        await one.wire.until(1)
+        await asyncio.sleep(0)
+        one.connection.pause_writing()
+        seen = [one.later(100)]
+        one.connection.resume_writing()
+        assert [*seen, one.later(9), one.later(2)] == [False, False, True]
+        assert b"HTTP/1.1 408 " in one.wire.written
+
+    talk(conversation)
+
+
+def test_a_part_of_a_request_behind_another_is_late_like_any() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post() + post()[:20])
+        await one.wire.until(1)
+        await asyncio.sleep(0)
+        assert not one.connection.is_idle
+        assert [one.later(9), one.later(2)] == [False, True]
+        assert b"HTTP/1.1 408 " in one.wire.written
+
+    talk(conversation)
+
+
+# --- what is said of the connection ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/a", "/secret"])
+@pytest.mark.parametrize("body", [b"", b"body"])
+def test_another_expectation_than_continue_is_refused(path: str, body: bytes) -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post(path, body, expect="a-miracle"))
+        (reply,) = await one.wire.until(1)
+        assert (reply.status, one.wire.is_closing(), one.echo.asked) == (417, True, [])
+        assert "'a-miracle'" in reply.json["error"]
+
+    talk(conversation)
+
+
+def test_an_old_caller_is_not_told_to_go_on() -> None:
+    data = post(body=b"body", expect="100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+
+    async def conversation(one: Talk) -> None:
+        one.send(data[:-4])
+        assert one.wire.written == b""
+        one.send(b"body")
+        assert (await one.wire.until(1))[0].status == 200
+
+    talk(conversation)
+
+
+def test_who_asks_before_sending_behind_another_request_is_told_when_that_is_answered() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/1") + post("/2", b"body", expect="100-Continue")[:-4])
+        await asyncio.sleep(0)
+        assert one.wire.written == b""
+        one.echo.gate.set()
+        await one.wire.until(1)
+        await asyncio.sleep(0)
+        assert one.wire.written.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        one.send(b"body")
+        assert (await one.wire.until(2))[1].json["body"] == "body"
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "told"),
+    [
+        (b"HTTP/1.0", None, "close"),
+        (b"HTTP/1.0", "keep-alive", "keep-alive"),
+        (b"HTTP/1.0", "Keep-Alive", "keep-alive"),
+        (b"HTTP/1.1", None, None),
+        (b"HTTP/1.1", "keep-alive", None),
+    ],
+)
+def test_an_old_caller_is_told_whether_the_connection_goes_on(
+    version: bytes, connection: str | None, told: str | None
+) -> None:
+    named = {"host": "x"} | ({"connection": connection} if connection else {})
+    data = head("GET", "/a", named).replace(b"HTTP/1.1", version)
+
+    async def conversation(one: Talk) -> None:
+        one.send(data)
+        (reply,) = await one.wire.until(1)
+        assert (reply.headers.get("connection"), one.wire.is_closing()) == (told, told == "close")
+
+    talk(conversation)
+
+
+def test_nothing_tells_no_length() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post("/empty"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert one.wire.written.startswith(b"HTTP/1.1 204 ")
+        assert b"content-length" not in one.wire.written
+        assert one.wire.written.endswith(b"\r\n\r\n")
+
+    talk(conversation)
+
+
+# --- what the head decides, and what bodies take --------------------------------------------------
+
+
+def test_the_body_of_who_is_refused_is_not_kept_and_the_connection_goes_on() -> None:
+    async def conversation(one: Talk) -> None:
+        data = post("/secret", b"x" * 90)
+        one.send(data[:-10])
+        assert one.echo.budget.held == 0
+        one.send(data[-10:] + post("/a"))
+        refused, answered = await one.wire.until(2)
+        assert (refused.status, answered.status) == (401, 200)
+
+    talk(conversation)
+
+
+def test_who_is_refused_and_asked_before_sending_sends_nothing() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(head("POST", "/secret", {"content-length": "50", "expect": "100-continue"}))
+        (reply,) = await one.wire.until(1)
+        assert (reply.status, one.wire.is_closing(), one.echo.asked) == (401, True, [])
+
+    talk(conversation)
+
+
+def test_who_is_refused_and_sends_for_ever_is_cut_off() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(head("POST", "/secret", {"content-length": "1000"}) + b"x" * 401)
+        (reply,) = await one.wire.until(1)
+        assert (reply.status, one.wire.is_closing()) == (401, True)
+
+    talk(conversation)
+
+
+def test_bodies_have_room_for_so_many_bytes_together() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.budget = Budget(400)
+        one.echo.gate = asyncio.Event()
+        second, wire = Connection(one.shared), Wire()
+        second.connection_made(wire)
+        one.send(post("/1", b"x" * 90) + post("/2", b"x" * 90)[:-1])
+        await asyncio.sleep(0)
+        second.data_received(post("/3", b"x" * 90))
+        (reply,) = await wire.until(1)
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        assert (wire.is_closing(), one.echo.asked) == (True, ["/1"])
+        one.echo.gate.set()
+        one.send(b"x")
+        await one.wire.until(2)
+        await asyncio.sleep(0)
+        assert one.echo.budget.held == 0
+
+    talk(conversation)
+
+
+def test_who_goes_away_gives_back_what_its_bodies_took() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post(body=b"x" * 50) * 2 + post(body=b"x" * 50)[:-1])
+        await asyncio.sleep(0)
+        taken = one.echo.budget.held
+        one.connection.connection_lost(None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (taken > 149, one.echo.budget.held, one.echo.expected) == (True, 0, 0)
+
+    talk(conversation)
+
+
+def test_a_body_that_comes_byte_by_byte_takes_more_than_its_bytes() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(head("POST", "/a", {"transfer-encoding": "chunked"}) + b"1\r\nx\r\n" * 20)
+        one.send(b"0\r\n\r\n")
+        (reply,) = await one.wire.until(1)
+        assert (reply.status, one.echo.budget.held) == (503, 0)
+
+    talk(conversation)
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def drained(one: Talk) -> list[tuple[int, str | None]]:
+    return [
+        (reply.status, reply.headers.get("connection"))
+        for reply in one.wire.replies
+        if reply.complete
+    ]
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_while_draining_only_the_last_answer_closes() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/1") + post("/2") + post("/3"))
+        one.echo.gate.set()
+        await turns()
+        assert drained(one) == [(200, None), (200, None), (200, "close")]
+        assert one.wire.is_closing()
+
+    talk(conversation, draining=True)
+
+
+def test_while_draining_a_request_of_which_a_part_has_come_is_still_answered() -> None:
+    async def conversation(one: Talk) -> None:
+        half = post("/2", b"body")
+        one.send(post("/1") + half[:30])
+        await turns()
+        seen = [drained(one)]
+        one.send(half[30:])
+        await turns()
+        assert [*seen, drained(one)] == [[(200, None)], [(200, None), (200, "close")]]
+
+    talk(conversation, draining=True)
+
+
+def test_in_the_end_a_request_of_which_a_part_has_come_is_refused() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(post("/1") + post("/2")[:30])
+        await turns()
+        one.connection.cut()
+        await turns()
+        assert drained(one) == [(200, None), (503, "close")]
+        assert one.wire.is_closing()
+
+    talk(conversation, draining=True)
+
+
+def test_in_the_end_nothing_is_said_to_who_asks_nothing() -> None:
+    async def conversation(one: Talk) -> None:
+        one.connection.cut()
+        one.connection.abort()
+        assert (one.wire.written, one.wire.aborted) == (b"", True)
+        one.connection.connection_lost(None)
+        one.connection.abort()
+
+    talk(conversation)
+
+
 # --- the application's own bounds -----------------------------------------------------------------
 
 
@@ -444,6 +758,26 @@ def test_compressed_bodies_are_read_within_bounds(body: bytes, encoding: str, st
         service.serve(prices_export())
 
         assert ask(service, body, content_encoding=encoding).status == status
+
+
+def test_what_bodies_unpack_to_counts_too() -> None:
+    with running(max_body_bytes=10_000, max_buffered_bytes=10_000) as service:
+        service.serve(prices_export())
+        fits, full = (
+            ask(service, gzip.compress(ROW + b" " * spaces), content_encoding="gzip")
+            for spaces in (1_000, 9_940)
+        )
+
+    assert (fits.status, full.status, full.headers["retry-after"]) == (200, 503, "1")
+    assert service.app.budget.held == 0
+
+
+def test_bodies_together_have_room_for_the_longest_at_least() -> None:
+    with (
+        pytest.raises(SettingsInvalid, match="MAX_BUFFERED_BYTES=9 is below MAX_BODY_BYTES=10"),
+        running(max_body_bytes=10, max_buffered_bytes=9),
+    ):
+        pass
 
 
 def test_a_large_answer_is_compressed_for_who_accepts_it() -> None:

@@ -15,12 +15,20 @@ from grpc_health.v1 import health_pb2
 
 from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.registry.catalogue import Slot
+from rondo_inference.web.grpc_methods import REQUESTS
 from rondo_inference.web.grpc_server import GrpcServer
 from tests.unit.rondo_inference.asked import CountedThreads, Service, running
 from tests.unit.rondo_inference.exported import prices_export, sample_folder
 from tests.unit.rondo_inference.fakes import TABLE, WatchingEngine, in_flight, served_by
 
 HEALTH = "grpc.health.v1.Health"
+REPLIES: dict[str, Any] = {
+    "Check": health_pb2.HealthCheckResponse,
+    **{
+        method: getattr(pb, f"{method}Response")
+        for method in REQUESTS["inference.GRPCInferenceService"]
+    },
+}
 
 
 class Refused(Exception):
@@ -63,16 +71,14 @@ class Caller:
         **metadata: str,
     ) -> Any:
         app, parts = self.service.app, self.service.parts
-        server = GrpcServer(
-            app.inference, lambda: parts.catalogue.ready, "", 10_000, 10, app.readers, app.access
-        )
+        access, ready = app.admissions.access, lambda: parts.catalogue.ready
+        server = GrpcServer(app.inference, ready, "", 10_000, 10, app.readers, app.budget, access)
         details: Any = Details(f"/{of}/{method}")
         found = [one.service(details) for one in server.handlers()]
         handler: Any = next(one for one in found if one is not None)
-        decoded = handler.request_deserializer(request.SerializeToString())
-        reply = asyncio.run(handler.unary_unary(decoded, Context(metadata)))
-        assert handler.response_serializer(reply) == reply.SerializeToString()
-        return reply
+        data = request if isinstance(request, bytes) else request.SerializeToString()
+        reply = asyncio.run(handler.unary_unary(data, Context(metadata)))
+        return REPLIES[method].FromString(reply)
 
 
 @pytest.fixture
@@ -115,8 +121,8 @@ def test_oip_7_typed_contents_are_answered_typed_with_the_id(call: Caller) -> No
     assert not reply.raw_output_contents
 
 
-@pytest.mark.parametrize(("count", "given"), [(10, 0), (20_000, 2)])
-def test_oip_7_large_contents_are_read_and_written_in_other_threads(
+@pytest.mark.parametrize(("count", "given"), [(10, 0), (20_000, 4)])
+def test_oip_7_large_messages_are_parsed_read_made_and_written_in_other_threads(
     samples: Service, call: Caller, count: int, given: int
 ) -> None:
     one = typed("x", "FP32", fp32_contents=[1.5] * count)
@@ -126,6 +132,26 @@ def test_oip_7_large_contents_are_read_and_written_in_other_threads(
 
     assert list(reply.outputs[0].contents.fp32_contents) == [1.5] * count
     assert threads.given == given
+
+
+def test_oip_7_what_is_no_message_is_an_invalid_argument(call: Caller) -> None:
+    with pytest.raises(Refused, match="the message is no ModelInferRequest") as caught:
+        call("ModelInfer", b"\xff")
+
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_oip_7_messages_take_of_the_budget_of_all_bodies(samples: Service, call: Caller) -> None:
+    budget = samples.app.budget
+    budget.held = budget.most - 1
+
+    with pytest.raises(Refused, match="try again") as caught:
+        call("ModelInfer", floats())
+
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    budget.held = 0
+    assert call("ModelInfer", floats()).model_name == "floats"
+    assert budget.held == 0
 
 
 def test_oip_7_raw_contents_are_answered_raw(call: Caller) -> None:
@@ -238,6 +264,13 @@ def test_oip_7_an_unknown_model_is_not_found_and_our_fault_is_internal(
     assert broken.value.code is grpc.StatusCode.INTERNAL
     assert "reference" in str(broken.value)
     assert any(record.exc_info for record in caplog.records)
+
+
+def test_without_a_key_a_message_is_not_even_parsed(guarded: Caller) -> None:
+    with pytest.raises(Refused) as caught:
+        guarded("ModelInfer", b"\xff")
+
+    assert caught.value.code is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_oip_8_the_repository_is_listed_loaded_and_unloaded(call: Caller) -> None:

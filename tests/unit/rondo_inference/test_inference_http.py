@@ -509,7 +509,7 @@ def test_an_error_of_another_family_has_its_own_status(service: Service) -> None
         raise Conflict("x" * 3_000)
 
     route = Route("conflict", "GET", route_pattern("/conflict"), refuse)
-    service.app.routes = [route]
+    service.app.admissions.routes = [route]
 
     reply = service.ask("GET", "/conflict")
 

@@ -473,7 +473,7 @@ def test_mme_8_nothing_stays_of_a_load_that_is_cancelled(many: Service, artifact
 
     async def cancelled() -> int:
         body = json.dumps({"model_name": "a", "url": str(artifacts / "prices")}).encode()
-        ask = partial(many.app.respond, "POST", "/models", "", {}, body)
+        ask = partial(many.app.respond, many.app.admit("POST", "/models", "", {}), body)
         first = asyncio.create_task(ask())
         await asyncio.sleep(0)  # now it waits for the load
         second = await ask()

@@ -10,8 +10,7 @@ from tests.unit.rondo_inference.asked import running
 def server(clock: ManualClock) -> DrainingServer:
     with running() as service:
         return DrainingServer(
-            service.app.respond,
-            service.app.expect,
+            service.app,
             ConnectionRules(),
             "127.0.0.1",
             0,

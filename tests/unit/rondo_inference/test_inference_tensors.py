@@ -215,6 +215,17 @@ def test_archives_whose_packing_hides_large_arrays_are_refused_by_name(
         decode_npz(file.getvalue(), max_bytes=10_000)
 
 
+def test_a_directory_of_too_many_members_is_refused_before_it_is_walked() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(4097):
+            archive.writestr(f"{number}.npy", b"")
+    cut = file.getvalue()[:-1]  # whoever walks it finds that it is none
+
+    with pytest.raises(Invalid, match=r"the .npz file has 4097 arrays, over 4096"):
+        decode_npz(cut, max_bytes=10_000)
+
+
 def test_what_an_archive_unpacks_to_is_bounded_by_the_body_that_is_allowed(
     samples: Service,
 ) -> None:

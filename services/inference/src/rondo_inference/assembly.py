@@ -31,7 +31,9 @@ from rondo_inference.registry.served import ServedModel
 from rondo_inference.settings import Settings
 from rondo_inference.stats import StatsBook
 from rondo_inference.web.access import read_keys
+from rondo_inference.web.admission import Admissions
 from rondo_inference.web.app import AppRules, HttpApp
+from rondo_inference.web.budget import Budget
 from rondo_inference.web.grpc_server import GrpcServer
 from rondo_inference.web.refusals import refusal
 from rondo_inference.web.server import DrainingServer
@@ -134,8 +136,7 @@ def _parts(plan: _Plan, load: Load) -> Parts:
     app = _app(plan, inference)
     settings = plan.settings
     server = DrainingServer(
-        app.respond,
-        app.expect,
+        app,
         _connections(settings),
         settings.host,
         settings.port,
@@ -158,7 +159,8 @@ def _grpc(plan: _Plan, app: HttpApp) -> tuple[GrpcServer, ...]:
             settings.max_body_bytes,
             settings.max_requests,
             app.readers,
-            app.access,
+            app.budget,
+            app.admissions.access,
         ),
     )
 
@@ -225,18 +227,26 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
     )
     pages = page_routes(inference, rules, readers=plan.readers, refuse=refusal)
     keys = settings.api_keys_file
+    access = read_keys(Path(keys), plan.clock) if keys else None
     return HttpApp(
-        (*routes, *pages),
+        Admissions((*routes, *pages), inference.catalogue, access, settings.cors),
         inference,
         plan.readers,
+        _budget(settings),
         AppRules(
             max_body_bytes=settings.max_body_bytes,
             max_requests=settings.max_requests,
             cors=settings.cors,
             access_log=settings.access_log,
         ),
-        read_keys(Path(keys), plan.clock) if keys else None,
     )
+
+
+def _budget(settings: Settings) -> Budget:
+    one, all_of_them = settings.max_body_bytes, settings.max_buffered_bytes
+    if all_of_them < one:
+        raise SettingsInvalid([f"MAX_BUFFERED_BYTES={all_of_them} is below MAX_BODY_BYTES={one}"])
+    return Budget(all_of_them)
 
 
 def _connections(settings: Settings) -> ConnectionRules:
@@ -244,5 +254,6 @@ def _connections(settings: Settings) -> ConnectionRules:
         max_body_bytes=settings.max_body_bytes,
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
+        write_seconds=settings.write_seconds,
         max_connections=settings.max_connections,
     )

@@ -21,10 +21,13 @@ class Settings(AwsSettings):
         load_on_demand: whether a version is loaded only when somebody asks for it.
         pinned_models: names, parted by commas, that are loaded at once and never evicted.
         max_body_bytes: a longer request body is refused with 413 (SageMaker allows 25 MB).
+        max_buffered_bytes: what the bodies of all requests may have together while they are read
+            and answered; more is refused with 503.
         max_connections: more are refused with 503.
         max_requests: so many may be under way; more are refused with 503.
         header_seconds: from a request's first byte to the end of its headers, then 408.
         body_seconds: from the headers to the end of the body, then 408.
+        write_seconds: a caller that takes nothing of its answer for so long is cut off.
         max_batch_rows: rows of one run of the engine; more are computed in turn.
         max_queue_rows: rows that may wait for an engine; more are refused with 429.
         queue_seconds: a request that waited longer is refused with 503.
@@ -53,10 +56,12 @@ class Settings(AwsSettings):
     load_on_demand: bool = False
     pinned_models: str = ""
     max_body_bytes: int = 25 * 1024 * 1024
+    max_buffered_bytes: int = 256 * 1024 * 1024
     max_connections: int = 1024
     max_requests: int = 1024
     header_seconds: float = 10.0
     body_seconds: float = 60.0
+    write_seconds: float = 60.0
     max_batch_rows: int = 64
     max_queue_rows: int = 4096
     queue_seconds: float = 10.0

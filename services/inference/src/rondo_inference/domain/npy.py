@@ -40,6 +40,10 @@ _UNREADABLE = (
 """What the library raises for archives that are none."""
 
 
+_ENTRY = b"PK\x01\x02"
+_MOST_MEMBERS = 4096
+"""The library walks a directory of any length, at a thousandth of the speed of this count."""
+
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 """How members may be packed; others become a hundred million times as long."""
 
@@ -162,13 +166,16 @@ def decode_npz(
     Raises:
         Invalid: not such a file, or too large.
     """
+    members = data.count(_ENTRY)  # each begins with it, whatever number the archive says
+    if members > _MOST_MEMBERS:
+        raise Invalid(f"the .npz file has {members} arrays, over {_MOST_MEMBERS}")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        members = archive.infolist()
-        _check_directory(members, max_bytes)
+        entries = archive.infolist()
+        _check_directory(entries, max_bytes)
         return {
             name: decode_npy(_member(archive, member, name, check))
-            for member in members
+            for member in entries
             for name in (member.filename.removesuffix(".npy"),)
         }
     except _UNREADABLE as exc:

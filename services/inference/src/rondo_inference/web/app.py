@@ -1,38 +1,28 @@
-"""Answers requests: find the route, find the version, read, predict, and say what went wrong."""
+"""Answers admitted requests: find the version, read, predict, and say what went wrong."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 
-from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
+from rondo_core.errors import RondoError, Unavailable
 from rondo_inference.contracts.media import unpacks
-from rondo_inference.contracts.messages import (
-    Answer,
-    PredictRoute,
-    Request,
-    Route,
-    WaitRoute,
-    json_answer,
-)
-from rondo_inference.contracts.table import AnyRoute
+from rondo_inference.contracts.messages import Answer, PredictRoute, Request
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.domain.trace import trace_id
 from rondo_inference.handlers import Inference
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.web.access import Access
+from rondo_inference.web.admission import Admission, Admissions, is_site
 from rondo_inference.web.aside import INLINE_BYTES, aside
+from rondo_inference.web.budget import Budget
 from rondo_inference.web.encodings import compressed, decompressed
 from rondo_inference.web.refusals import failure, refusal
 
 __all__ = ["AppRules", "HttpApp"]
 
 log = logging.getLogger("rondo_inference.access")
-
-REMEMBERED_PATHS = 4096
 
 _CORS = {
     "access-control-allow-origin": "*",
@@ -63,21 +53,20 @@ class HttpApp:
     """No framework stands between a request and its model. Used by one event loop.
 
     Attributes:
-        routes: of all contracts; the first that matches answers.
+        admissions: decides what can be decided before the body is read.
         inference: the core.
         readers: threads that read and write large bodies.
+        budget: of bodies in memory, also of those that are unpacked.
         rules: see there.
-        access: keys; None: everybody may ask everything.
         expected: requests that were read and are not answered; counted by the connections, since
             only they know of those that wait for their turn.
     """
 
-    routes: Sequence[AnyRoute]
+    admissions: Admissions
     inference: Inference
     readers: Executor
+    budget: Budget
     rules: AppRules = AppRules()
-    access: Access | None = None
-    _paths: dict[tuple[str, str], tuple[AnyRoute, dict[str, str]]] = field(default_factory=dict)
     expected: int = 0
     _under_way: int = 0
 
@@ -85,101 +74,63 @@ class HttpApp:
         """Note that so many more requests were read; negative, that they are done with."""
         self.expected += count
 
-    async def respond(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> Answer:
+    def admit(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Admission:
+        """See ``Admissions.admit``."""
+        return self.admissions.admit(method, path, query, headers)
+
+    async def respond(self, admission: Admission, body: bytes) -> Answer:
         """Return the answer to one request; raises nothing but cancellation.
 
         Args:
-            method: in capitals.
-            path: percent-decoded.
-            query: as sent.
-            headers: by lower-case name.
+            admission: its head.
             body: as sent; compressed, if the headers say so.
         """
-        start, name = time.perf_counter(), "unknown"
-        self._under_way += 1
-        try:
-            self._check_load()
-            found = self._found(method, path, headers)
-            if isinstance(found, Answer):
-                answer = found
-            else:
-                route, groups = found
-                name = route.name
-                if "content-encoding" in headers:
-                    body = await self._unpacked(body, headers["content-encoding"])
-                answer = await self._answer(route, Request(groups, headers, query, body))
-        except RondoError as exc:
-            answer = refusal(exc)
-        except Exception as exc:  # noqa: BLE001  (the outermost loop; `failure` logs it)
-            answer = failure(exc)
-        finally:
-            self._under_way -= 1
+        start, headers = time.perf_counter(), admission.headers
+        answer = admission.refusal or await self._answer(admission, body)
         if "accept-encoding" in headers and len(answer.body) > INLINE_BYTES:
             answer = await self._packed(answer, headers["accept-encoding"])
-        if self.rules.cors and _is_site(headers):
+        if self.rules.cors and is_site(headers):
             answer = replace(answer, headers={**answer.headers, **_CORS})
-        self._note(name, method, path, headers, answer, time.perf_counter() - start)
+        self._note(admission, answer, time.perf_counter() - start)
         return answer
+
+    async def _answer(self, admission: Admission, body: bytes) -> Answer:
+        self._under_way += 1
+        taken = 0
+        try:
+            self._check_load()
+            if "content-encoding" in admission.headers:
+                body = await self._unpacked(body, admission.headers["content-encoding"])
+                taken = self._taken(len(body))
+            return await self._routed(admission, body)
+        except RondoError as exc:
+            return refusal(exc)
+        except Exception as exc:  # noqa: BLE001  (the outermost loop; `failure` logs it)
+            return failure(exc)
+        finally:
+            self._under_way -= 1
+            self.budget.give(taken)
 
     def _check_load(self) -> None:
         if self._under_way > self.rules.max_requests:
             raise Unavailable(f"{self.rules.max_requests} requests are under way; try again")
 
-    def _found(
-        self, method: str, path: str, headers: Mapping[str, str]
-    ) -> "tuple[AnyRoute, dict[str, str]] | Answer":
-        if method == "OPTIONS" and self.rules.cors:
-            if not _is_site(headers):
-                raise Invalid("OPTIONS needs an Origin of http or https")
-            return Answer()
-        return self._route("GET" if method == "HEAD" else method, path)
+    def _taken(self, size: int) -> int:
+        if not self.budget.take(size):
+            raise self.budget.full()
+        return size
 
-    def _route(self, method: str, path: str) -> "tuple[AnyRoute, dict[str, str]] | Answer":
-        remembered = self._paths.get((method, path))
-        if remembered is not None:
-            return remembered
-        allowed = []
-        for route in self.routes:
-            if match := route.pattern.fullmatch(path):
-                if route.method == method:
-                    groups = {key: text for key, text in match.groupdict().items() if text}
-                    if len(self._paths) < REMEMBERED_PATHS:
-                        self._paths[method, path] = route, groups
-                    return route, groups
-                allowed.append(route.method)
-        if allowed:
-            text = f"{method} is not allowed here"
-            refused = json_answer({"error": text}, status=HTTPStatus.METHOD_NOT_ALLOWED)
-            return replace(refused, headers={"allow": ", ".join(allowed)})
-        raise NotFound(f"no such path: {path}")
+    async def _routed(self, admission: Admission, body: bytes) -> Answer:
+        assert admission.route is not None  # noqa: S101  (else it is refused)
+        route, groups = admission.route
+        request = Request(groups, admission.headers, admission.query, body)
+        if isinstance(route, PredictRoute):
+            return await self._predict(route, request)
+        answer = route.answer(request)
+        return answer if isinstance(answer, Answer) else await answer
 
-    async def _answer(self, route: AnyRoute, request: Request) -> Answer:
-        who = None
-        if self.access is not None and not (isinstance(route, Route) and route.open):
-            browser = not isinstance(route, PredictRoute) and route.browser
-            who = self.access.identify(request.headers, browser=browser)
-            self._check(self.access, who, route, request)
-        if isinstance(route, Route):
-            return route.answer(request)
-        if isinstance(route, WaitRoute):
-            return await route.answer(request)
-        return await self._predict(route, request, who)
-
-    def _check(self, access: Access, who: str, route: AnyRoute, request: Request) -> None:
-        name = request.path.get("model") or request.path.get("name")
-        if name:
-            access.check_model(who, name)
-        elif isinstance(route, WaitRoute) or (isinstance(route, Route) and not route.about_server):
-            access.check_everything(who)
-
-    async def _predict(self, route: PredictRoute, request: Request, who: str | None) -> Answer:
-        target = route.target(request)
-        if self.access is not None and who is not None:
-            name = target.model or self.inference.catalogue.only_name()
-            self.access.check_model(who, name)
-        served = await self.inference.take(target)
+    async def _predict(self, route: PredictRoute, request: Request) -> Answer:
+        served = await self.inference.take(route.target(request))
         try:
             answer = await self._ask(route, request, served)
         except RondoError as exc:
@@ -209,21 +160,14 @@ class HttpApp:
         body = await loop.run_in_executor(self.readers, compressed, answer.body)
         return replace(answer, body=body, headers={**answer.headers, "content-encoding": "gzip"})
 
-    def _note(  # noqa: PLR0917  (a line of the log has many fields)
-        self,
-        name: str,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        answer: Answer,
-        seconds: float,
-    ) -> None:
+    def _note(self, admission: Admission, answer: Answer, seconds: float) -> None:
+        name, headers = admission.name, admission.headers
         self.inference.book.answered(name, answer.status, seconds)
         if self.rules.access_log:
             fields = {
                 "route": name,
-                "method": method,
-                "path": path,
+                "method": admission.method,
+                "path": admission.path,
                 "status": int(answer.status),
                 "seconds": round(seconds, 6),
                 "bytes": len(answer.body),
@@ -232,10 +176,6 @@ class HttpApp:
                 "trace_id": trace_id(headers.get("traceparent", "")),
             }
             log.info("request", extra={key: one for key, one in fields.items() if one is not None})
-
-
-def _is_site(headers: Mapping[str, str]) -> bool:
-    return headers.get("origin", "").startswith(("http://", "https://"))
 
 
 def _size(outputs: Tensors) -> int:

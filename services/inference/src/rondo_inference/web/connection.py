@@ -1,17 +1,11 @@
-"""One HTTP/1.1 connection: parse, hand over, write; within bounds of size and time.
-
-Requests on a connection are answered one after the other, in their order.
-"""
+"""One HTTP/1.1 connection: requests are answered one after the other, in their order, in time."""
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from typing import cast
-from urllib.parse import unquote
 
-import httptools
-
-from rondo_inference.contracts.messages import Answer, json_answer
+from rondo_inference.contracts.messages import Answer
+from rondo_inference.web.incoming import Incoming, Message
 from rondo_inference.web.shared import Shared
 from rondo_inference.web.written import written
 
@@ -20,25 +14,9 @@ __all__ = ["Connection"]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MOST_WAITING = 8
 """Requests of one connection that were read and wait for their turn; then reading stops."""
-_DISCARDED_BODIES = 4
-"""So many times the allowed length is read and forgotten before a caller is cut off."""
 
 
-@dataclass(slots=True)
-class _Message:
-    """A request while it comes in."""
-
-    url: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    header_bytes: int = 0
-    body: list[bytes] = field(default_factory=list)
-    body_bytes: int = 0
-    method: str = ""
-    keep_alive: bool = True
-    refusal: Answer | None = None
-
-
-class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
+class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them)
     """Speaks HTTP/1.1 with one caller.
 
     Args:
@@ -48,15 +26,15 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._rules = shared.rules
-        self._parser = httptools.HttpRequestParser(self)
-        self._message = _Message()
-        self._waiting: deque[_Message] = deque()
+        self._incoming = Incoming(shared, self)
+        self._waiting: deque[Message] = deque()
+        self._answering = Message()
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._reading = False
         self._read_paused = False
         self._write_paused = False
-        self._ended = False
+        self._written_bytes = 0
+        self._taken = (0, shared.time())
         self.deadline = shared.time() + shared.rules.idle_seconds
 
     # --- the transport's side ---------------------------------------------------------------------
@@ -65,7 +43,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         """See ``asyncio.Protocol``."""
         self._transport = cast("asyncio.Transport", transport)
         if len(self._shared.connections) >= self._rules.max_connections:
-            self._refuse(503, "too many connections; try again")
+            self._incoming.refuse(503, "too many connections; try again")
             return
         self._shared.connections.add(self)
 
@@ -74,23 +52,15 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         del exc
         self._transport = None
         self._shared.connections.discard(self)
+        for message in (*self._waiting, self._incoming.message):
+            self._incoming.release(message)
         self._waiting.clear()
         if self._task is not None:
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        if self._ended:
-            return
-        if not self._reading and self._task is None:
-            self.deadline = self._shared.time() + self._rules.header_seconds
-        self._reading = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._ended = True  # the request is answered; the parser has lost what follows it
-        except httptools.HttpParserError:
-            self._refuse(400, "this is not HTTP/1.1")
+        self._incoming.feed(data)
 
     def pause_writing(self) -> None:
         """See ``asyncio.Protocol``: who does not read answers gets no more questions read."""
@@ -102,81 +72,26 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         self._write_paused = False
         self._go_on()
 
-    # --- the parser's side ------------------------------------------------------------------------
+    # --- the requests' side -----------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        """A request starts."""
-        self._message = _Message()
+    def received(self, message: Message) -> None:
+        """Answer a request when all before it are answered; see ``Receiver``."""
+        self._waiting.append(message)
+        self._go_on()
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._message.url += url
-        self._count_header(len(url))
+    def invite(self) -> None:
+        """Tell the caller to send its body; see ``Receiver``."""
+        transport = self._transport
+        if transport is not None and self.is_answered and self._incoming.message.waits:
+            self._incoming.message.waits = False
+            self._send(transport, _CONTINUE)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; a repeated one is joined by a comma."""
-        self._count_header(len(name) + len(value))
-        message, key = self._message, name.lower().decode("latin-1")
-        if message.method:  # a trailer
-            return
-        text = value.decode("latin-1")
-        known = message.headers.get(key)
-        message.headers[key] = text if known is None else f"{known}, {text}"
-
-    def _count_header(self, size: int) -> None:
-        self._message.header_bytes += size
-        if self._message.header_bytes > self._rules.max_header_bytes:
-            self._refuse(431, f"the headers are longer than {self._rules.max_header_bytes} bytes")
-
-    def on_headers_complete(self) -> None:
-        """All headers are there."""
-        if self._ended:
-            return
-        message, headers = self._message, self._message.headers
-        message.method = self._parser.get_method().decode("latin-1")
-        message.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        self.deadline = self._shared.time() + self._rules.body_seconds
-        announced, waits = headers.get("content-length", ""), "expect" in headers
-        has_body = announced.strip("0") or "transfer-encoding" in headers
-        if has_body and self._parser.should_upgrade():  # the parser takes the body for a request
-            self._refuse(400, "a request with a body cannot ask for an upgrade")
-            return
-        if announced.isdigit() and int(announced) > self._rules.max_body_bytes:
-            message.refusal = self._too_large()
-            if waits:  # a caller that waits for our word sends nothing now
-                self._end(message.refusal)
-        elif waits and self._transport is not None and self.is_answered:
-            self._transport.write(_CONTINUE)
-
-    def on_body(self, part: bytes) -> None:
-        """A piece of the body."""
-        message = self._message
-        message.body_bytes += len(part)
-        if message.refusal is None and message.body_bytes > self._rules.max_body_bytes:
-            message.refusal = self._too_large()
-            message.body.clear()
-        if message.refusal is None:
-            message.body.append(part)
-        elif message.body_bytes > _DISCARDED_BODIES * self._rules.max_body_bytes:
-            self._end(message.refusal)
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        message = self._message
-        if self._ended:
-            return
-        if message.refusal is not None:
-            self._end(message.refusal)
-            return
-        self._reading = False
-        self._queue(message)
-
-    # --- ours -------------------------------------------------------------------------------------
+    # --- the server's side ------------------------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:
         """Whether no request is being read or answered."""
-        return not self._reading and self.is_answered
+        return not self._incoming.reading and self.is_answered
 
     @property
     def is_answered(self) -> bool:
@@ -188,33 +103,36 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         if self._transport is not None:
             self._transport.close()
 
+    def cut(self) -> None:
+        """Refuse a request of which only a part has come."""
+        if self._incoming.reading:
+            self._incoming.refuse(503, "the server ends; try again")
+
+    def abort(self) -> None:
+        """Close it; what was written and not taken is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def check(self, now: float) -> None:
         """Close it if it took too long; called every now and then."""
-        if not self.is_answered or now < self.deadline:
-            return
-        if self._reading:
-            self._refuse(408, "the request did not come in time")
-        else:
-            self.close()
+        if self._stalls(now):
+            self.abort()
+        elif self.is_answered and not self._read_paused and now >= self.deadline:
+            if self._incoming.reading:
+                self._incoming.refuse(408, "the request did not come in time")
+            else:
+                self.close()
 
-    def _too_large(self) -> Answer:
-        text = f"the body is longer than {self._rules.max_body_bytes} bytes"
-        return json_answer({"error": text}, status=413)
+    def _stalls(self, now: float) -> bool:
+        """Whether the caller took nothing of its answers for too long."""
+        left = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        taken, since = self._taken
+        if left and self._written_bytes - left == taken:
+            return now - since >= self._shared.write_seconds
+        self._taken = self._written_bytes - left, now
+        return False
 
-    def _refuse(self, status: int, text: str) -> None:
-        self._end(json_answer({"error": text}, status=status))
-
-    def _end(self, answer: Answer) -> None:
-        """Answer when all before it are answered, and close, whatever else the caller sends."""
-        if not self._ended:
-            self._ended = True
-            self._message.refusal = answer
-            self._queue(self._message)
-
-    def _queue(self, message: _Message) -> None:
-        self._message = _Message()
-        self._waiting.append(message)
-        self._go_on()
+    # --- ours -------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
         """Answer the next request and read more, each if it may be."""
@@ -227,48 +145,59 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (two protocols name them)
         if full != self._read_paused:
             self._read_paused = full
             (transport.pause_reading if full else transport.resume_reading)()
+            # What it could not send meanwhile is not late.
+            self.deadline = max(self.deadline, self._shared.time() + self._rules.header_seconds)
 
     def _next(self) -> None:
         message = self._waiting.popleft()
         if message.refusal is not None:
             self._write(message, message.refusal, keep_alive=False)
             return
-        self._shared.expect(1)
+        self._shared.app.expect(1)
+        self._answering = message
         self._task = asyncio.get_running_loop().create_task(self._respond(message))
         self._task.add_done_callback(self._done)
 
-    async def _respond(self, message: _Message) -> None:
-        target, _, query = message.url.partition(b"?")
-        path = target.decode("latin-1")
-        if not path.startswith("/"):  # a proxy's form: http://host/path
-            path = "/" + path.partition("://")[2].partition("/")[2]
-        if "%" in path:
-            path = unquote(path)
+    async def _respond(self, message: Message) -> None:
+        admission = message.admission
+        assert admission is not None  # noqa: S101  (its head was read)
         body = message.body[0] if len(message.body) == 1 else b"".join(message.body)
-        answer = await self._shared.respond(
-            message.method, path, query.decode("latin-1"), message.headers, body
-        )
+        answer = await self._shared.app.respond(admission, body)
         self._write(message, answer, keep_alive=message.keep_alive)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
-        self._shared.expect(-1)
+        self._incoming.release(self._answering)
+        self._shared.app.expect(-1)
         if self._transport is None or self._transport.is_closing():
             return
         if task.cancelled() or task.exception() is not None:
             self._transport.close()
             return
-        if not self._waiting and not self._reading:
+        if not self._waiting and not self._incoming.reading:
             self.deadline = self._shared.time() + self._rules.idle_seconds
         self._go_on()
+        self.invite()
 
-    def _write(self, message: _Message, answer: Answer, *, keep_alive: bool) -> None:
+    def _write(self, message: Message, answer: Answer, *, keep_alive: bool) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        keep_alive = keep_alive and not self._shared.draining()
-        transport.write(
-            written(answer, self._shared.date, method=message.method, keep_alive=keep_alive)
+        if self._shared.draining():  # the last answer says that there will be no other
+            keep_alive = keep_alive and bool(self._waiting or self._incoming.reading)
+        self._send(
+            transport,
+            written(
+                answer,
+                self._shared.date,
+                method=message.method,
+                keep_alive=keep_alive,
+                old=message.old,
+            ),
         )
         if not keep_alive:
             transport.close()
+
+    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
+        self._written_bytes += len(data)
+        transport.write(data)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
@@ -12,12 +12,15 @@ import uvloop
 
 from rondo_core.clock import Clock
 from rondo_inference.web.connection import Connection
-from rondo_inference.web.shared import ConnectionRules, Respond, Shared
+from rondo_inference.web.shared import App, ConnectionRules, Shared
 
 __all__ = ["DrainingServer", "Neighbour"]
 
 FINISH_SECONDS = 20.0
 """Requests under way may take this long after the drain; SIGKILL comes 30 s after SIGTERM."""
+
+LINGER_SECONDS = 2.0
+"""When the server ends, a caller that takes nothing of its answer for so long is cut off."""
 
 SWEEP_SECONDS = 0.5
 """How often connections are looked at that took too long."""
@@ -43,8 +46,7 @@ class DrainingServer:
     """A server that goes on answering for a while after SIGTERM, so that no balancer is surprised.
 
     Attributes:
-        respond: answers requests.
-        expect: told how many requests were read; see ``HttpApp.expect``.
+        app: answers requests.
         rules: bounds of connections.
         host: address to listen on.
         port: its port; 0 for any.
@@ -55,8 +57,7 @@ class DrainingServer:
         neighbours: servers that start and stop with this one.
     """
 
-    respond: Respond
-    expect: Callable[[int], None]
+    app: App
     rules: ConnectionRules
     host: str
     port: int
@@ -90,7 +91,7 @@ class DrainingServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.signalled, number)
-        shared = Shared(self.respond, self.rules, self.draining.is_set, loop.time, self.expect)
+        shared = Shared(self.app, self.rules, self.draining.is_set, loop.time)
         shared.date = _date()
         listener = await loop.create_server(
             lambda: Connection(shared), self.host, self.port, backlog=BACKLOG
@@ -118,6 +119,7 @@ async def _sweep(shared: Shared) -> None:
 
 async def _finish(shared: Shared) -> None:
     """Close connections as they become idle; those that do not are cut off in the end."""
+    shared.write_seconds = min(shared.write_seconds, LINGER_SECONDS)
     end = shared.time() + FINISH_SECONDS
     while shared.connections and shared.time() < end:
         for connection in list(shared.connections):
@@ -125,7 +127,10 @@ async def _finish(shared: Shared) -> None:
                 connection.close()
         await asyncio.sleep(TICK_SECONDS / 2)
     for connection in list(shared.connections):
-        connection.close()
+        connection.cut()
+    await asyncio.sleep(TICK_SECONDS)
+    for connection in list(shared.connections):
+        connection.abort()
 
 
 def _date() -> bytes:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rondo_inference.contracts.messages import Answer
+from rondo_inference.web.admission import Admission
+from rondo_inference.web.budget import Budget
 
-__all__ = ["Closing", "ConnectionRules", "Respond", "Shared"]
+__all__ = ["App", "Closing", "ConnectionRules", "Shared"]
 
 
 class Closing(Protocol):
@@ -25,14 +27,33 @@ class Closing(Protocol):
         """Close it if it took too long."""
         ...
 
+    def cut(self) -> None:
+        """Refuse a request of which only a part has come, and take no other."""
+        ...
 
-class Respond(Protocol):
-    """Makes the answer to a request; see ``HttpApp.respond``."""
+    def abort(self) -> None:
+        """Close it; what was written and not taken is lost."""
+        ...
 
-    def __call__(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> Awaitable[Answer]:
-        """Return it."""
+
+class App(Protocol):
+    """Answers requests; see ``HttpApp``."""
+
+    @property
+    def budget(self) -> Budget:
+        """What the bodies of all requests may have together."""
+        ...
+
+    def admit(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Admission:
+        """Decide what the head of a request decides."""
+        ...
+
+    def respond(self, admission: Admission, body: bytes) -> Awaitable[Answer]:
+        """Return the answer."""
+        ...
+
+    def expect(self, count: int) -> None:
+        """Be told of requests that were read, and again when they are done with."""
         ...
 
 
@@ -45,6 +66,7 @@ class ConnectionRules:
         max_header_bytes: of the request line and all headers, refused with 431.
         header_seconds: from a request's first byte to the end of its headers, then 408.
         body_seconds: from the headers to the end of the body, then 408.
+        write_seconds: a caller that takes nothing of its answer for so long is cut off.
         idle_seconds: a connection without a request is closed after that; longer than a load
             balancer keeps one (60 s), so that the balancer closes it first.
         max_connections: more are refused with 503.
@@ -54,6 +76,7 @@ class ConnectionRules:
     max_header_bytes: int = 64 * 1024
     header_seconds: float = 10.0
     body_seconds: float = 60.0
+    write_seconds: float = 60.0
     idle_seconds: float = 75.0
     max_connections: int = 1024
 
@@ -63,19 +86,28 @@ class Shared:
     """What all connections of a server have in common.
 
     Attributes:
-        respond: answers.
+        app: answers.
         rules: bounds.
         draining: whether connections are closed after their answer.
         time: the event loop's clock.
-        expect: told of every request that was read, and again when it is done with.
+        write_seconds: as in ``rules``; less when the server ends.
         connections: those that are open.
         date: the header, renewed every second.
     """
 
-    respond: Respond
+    app: App
     rules: ConnectionRules
     draining: Callable[[], bool]
     time: Callable[[], float]
-    expect: Callable[[int], None]
+    write_seconds: float = field(init=False)
     connections: set[Closing] = field(default_factory=set)
     date: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Be as patient as the rules say."""
+        self.write_seconds = self.rules.write_seconds
+
+    @property
+    def budget(self) -> Budget:
+        """See `App`."""
+        return self.app.budget

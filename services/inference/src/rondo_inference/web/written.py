@@ -10,9 +10,13 @@ _STATUS_LINES = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 _BODYLESS = {204, 304}
+_KEEP_ALIVE = {False: b"\r\n", True: b"connection: keep-alive\r\n\r\n"}
+"""HTTP/1.0 closes unless it is told otherwise (RFC 9112, section 9.3)."""
 
 
-def written(answer: Answer, date: bytes, *, method: str, keep_alive: bool) -> bytes:
+def written(
+    answer: Answer, date: bytes, *, method: str, keep_alive: bool, old: bool = False
+) -> bytes:
     """Return what is sent.
 
     Args:
@@ -20,16 +24,19 @@ def written(answer: Answer, date: bytes, *, method: str, keep_alive: bool) -> by
         date: the header, with its line end.
         method: of the request; HEAD is answered without a body.
         keep_alive: whether the connection goes on afterwards.
+        old: whether the caller speaks HTTP/1.0.
     """
     body = b"" if answer.status in _BODYLESS else answer.body
-    parts = [_STATUS_LINES[answer.status], date, b"content-length: %d\r\n" % len(body)]
+    parts = [_STATUS_LINES[answer.status], date]
+    if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, section 8.6
+        parts.append(b"content-length: %d\r\n" % len(body))
     if body:
         parts.append(b"content-type: %b\r\n" % answer.media.encode("latin-1"))
     parts += [
         f"{name}: {value}\r\n".encode("latin-1", "replace")
         for name, value in answer.headers.items()
     ]
-    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    parts.append(_KEEP_ALIVE[old] if keep_alive else b"connection: close\r\n\r\n")
     if method != "HEAD":
         parts.append(body)
     return b"".join(parts)

@@ -1,0 +1,179 @@
+"""What each call of the Open Inference Protocol over gRPC does.
+
+Source: kserve/open-inference-protocol (inference_grpc.md), Triton's repository and statistics
+extensions, and the gRPC health checking protocol (grpc.health.v1).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from rondo_core.errors import Invalid, NotFound
+from rondo_inference.contracts import oip, oip_repository
+from rondo_inference.contracts import oip_pb2 as pb
+from rondo_inference.contracts.oip_messages import (
+    decode_request,
+    describe_tensor,
+    encode_response,
+    encode_statistics,
+)
+from rondo_inference.handlers import Inference, Target
+from rondo_inference.web.access import Access
+from rondo_inference.web.aside import aside
+
+__all__ = ["REQUESTS", "GrpcMethods", "Method"]
+
+_SERVICE = "inference.GRPCInferenceService"
+
+REQUESTS: Mapping[str, Mapping[str, type[Message]]] = MappingProxyType(
+    {
+        _SERVICE: {
+            "ServerLive": pb.ServerLiveRequest,
+            "ServerReady": pb.ServerReadyRequest,
+            "ServerMetadata": pb.ServerMetadataRequest,
+            "ModelReady": pb.ModelReadyRequest,
+            "ModelMetadata": pb.ModelMetadataRequest,
+            "ModelInfer": pb.ModelInferRequest,
+            "ModelStatistics": pb.ModelStatisticsRequest,
+            "RepositoryIndex": pb.RepositoryIndexRequest,
+            "RepositoryModelLoad": pb.RepositoryModelLoadRequest,
+            "RepositoryModelUnload": pb.RepositoryModelUnloadRequest,
+        },
+        "grpc.health.v1.Health": {"Check": health_pb2.HealthCheckRequest},
+    }
+)
+"""Service -> method -> what it is asked with."""
+
+Method = Callable[[Any, str | None], Awaitable[Message]]
+"""Takes the request and who asks; returns the response."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcMethods:
+    """The calls; each raises what the core raises.
+
+    Attributes:
+        inference: the core.
+        ready: whether the process takes requests.
+        readers: threads that read and write large tensors.
+        access: keys; None: everybody may ask everything.
+    """
+
+    inference: Inference
+    ready: Callable[[], bool]
+    readers: Executor
+    access: Access | None = None
+
+    def named(self, name: str) -> Method:
+        """Return a method of any of the services."""
+        methods: dict[str, Method] = {
+            "ServerLive": self._live,
+            "ServerReady": self._ready,
+            "ServerMetadata": self._metadata,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._infer,
+            "ModelStatistics": self._statistics,
+            "RepositoryIndex": self._index,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+            "Check": self._check_health,
+        }
+        return methods[name]
+
+    def _check_model(self, who: str | None, model: str) -> None:
+        if self.access is not None and who is not None:
+            if model:
+                self.access.check_model(who, model)
+            else:
+                self.access.check_everything(who)
+
+    async def _live(self, _: pb.ServerLiveRequest, who: str | None) -> Message:
+        del who
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(self, _: pb.ServerReadyRequest, who: str | None) -> Message:
+        del who
+        return pb.ServerReadyResponse(ready=self.ready())
+
+    async def _metadata(self, _: pb.ServerMetadataRequest, who: str | None) -> Message:
+        del who
+        name, version = oip.server_name()
+        return pb.ServerMetadataResponse(name=name, version=version, extensions=oip.EXTENSIONS)
+
+    async def _model_ready(self, request: pb.ModelReadyRequest, who: str | None) -> Message:
+        self._check_model(who, request.name)
+        slot = self.inference.catalogue.resolve(request.name, version=_number(request.version))
+        return pb.ModelReadyResponse(ready=slot.served is not None)
+
+    async def _model_metadata(self, request: pb.ModelMetadataRequest, who: str | None) -> Message:
+        self._check_model(who, request.name)
+        target = Target(request.name, version=_number(request.version))
+        async with self.inference.lease(target) as served:
+            return pb.ModelMetadataResponse(
+                name=served.name,
+                versions=[str(one) for one in self.inference.catalogue.versions(served.name)],
+                platform=oip.PLATFORM,
+                inputs=[describe_tensor(info) for info in served.signature.inputs],
+                outputs=[describe_tensor(info) for info in served.signature.outputs],
+            )
+
+    async def _infer(self, request: pb.ModelInferRequest, who: str | None) -> Message:
+        self._check_model(who, request.model_name)
+        target = Target(request.model_name, version=_number(request.model_version), key=request.id)
+        async with self.inference.lease(target) as served:
+            inputs = await aside(self.readers, request.ByteSize(), decode_request, request, served)
+            outputs = await self.inference.predict(served, inputs)
+            size = sum(tensor.nbytes for tensor in outputs)
+            return await aside(self.readers, size, encode_response, request, served, outputs)
+
+    async def _statistics(self, request: pb.ModelStatisticsRequest, who: str | None) -> Message:
+        self._check_model(who, request.name)
+        found = oip_repository.statistics(
+            self.inference, request.name or None, _number(request.version)
+        )
+        return pb.ModelStatisticsResponse(model_stats=[encode_statistics(*one) for one in found])
+
+    async def _index(self, request: pb.RepositoryIndexRequest, who: str | None) -> Message:
+        self._check_model(who, "")
+        entries = oip_repository.repository_index(self.inference.catalogue, ready=request.ready)
+        kind = pb.RepositoryIndexResponse.ModelIndex
+        return pb.RepositoryIndexResponse(
+            models=[
+                kind(name=one.name, version=one.version, state=one.state, reason=one.reason)
+                for one in entries
+            ]
+        )
+
+    async def _load(self, request: pb.RepositoryModelLoadRequest, who: str | None) -> Message:
+        self._check_model(who, request.model_name)
+        await oip_repository.load(self.inference, request.model_name)
+        return pb.RepositoryModelLoadResponse()
+
+    async def _unload(self, request: pb.RepositoryModelUnloadRequest, who: str | None) -> Message:
+        self._check_model(who, request.model_name)
+        await oip_repository.unload(self.inference, request.model_name)
+        return pb.RepositoryModelUnloadResponse()
+
+    async def _check_health(
+        self, request: health_pb2.HealthCheckRequest, who: str | None
+    ) -> Message:
+        del who
+        if request.service not in {"", _SERVICE}:
+            raise NotFound(f"no such service: {request.service}")
+        status = health_pb2.HealthCheckResponse
+        serving = self.ready()
+        return status(status=status.SERVING if serving else status.NOT_SERVING)
+
+
+def _number(version: str) -> int | None:
+    if not version:
+        return None
+    if not (version.isascii() and version.isdigit() and len(version) <= 18):  # noqa: PLR2004
+        raise Invalid(f"version {version[:20]!r} is not a number")
+    return int(version)
