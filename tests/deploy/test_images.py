@@ -91,6 +91,7 @@ def test_mce_1_the_image_of_inference_says_what_sagemaker_may_do_with_it() -> No
 
     assert {key: one for key, one in found.items() if SAGEMAKER in key} == {
         f"{SAGEMAKER}accept-bind-to-port": "true",
+        f"{SAGEMAKER}bidirectional-streaming": "true",
         f"{SAGEMAKER}multi-models": "true",
     }
 

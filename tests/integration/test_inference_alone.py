@@ -1,6 +1,7 @@
 """A server alone on a folder, over real sockets, asked by other people's clients as they come."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+from websockets.sync.client import connect
 
 from rondo_local.environments import checkout, ensure_virtual
 from rondo_local.readiness import free_port
@@ -141,6 +145,27 @@ def test_oip_7_the_standard_health_service_answers(
             found = exc.code()
 
     assert found is code
+
+
+def test_sm_9_the_library_websockets_streams_and_is_told_the_end(tmp_path: Path) -> None:
+    server = start(sample_folder(tmp_path))
+    url = f"ws://{server.http}/invocations-bidirectional-stream?model=floats"
+    large = json.dumps({"instances": [[number] for number in range(200_000)]})
+    with connect(url, max_size=None, open_timeout=SECONDS) as stream:
+        for number in range(3):
+            stream.send(json.dumps({"instances": [[number]]}))
+        stream.send(large.encode())
+        answers = [json.loads(stream.recv(timeout=SECONDS))["predictions"] for _ in range(4)]
+        pong = stream.ping().wait(SECONDS)
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            stream.recv(timeout=SECONDS)
+
+    assert [answer[0] for answer in answers] == [[0], [1], [2], [0]]
+    assert (len(answers[3]), pong) == (200_000, True)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == CloseCode.GOING_AWAY
+    assert server.process.wait(timeout=SECONDS) == 0
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ class Route:
         browser: whether a person asks, whose browser sends the key as a password.
         about_server: whether it tells of no model, so that any key will do; what names no model
             otherwise tells of all of them.
+        stream: the path that each message of a WebSocket here asks by POST; empty: none is spoken.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Route:
     open: bool = False
     browser: bool = False
     about_server: bool = False
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 JSON in gives TF Serving's JSON, CSV gives CSV, and so on; ``Accept`` decides otherwise. With many
 models served, ``X-Amzn-SageMaker-Target-Model`` or ``?model=`` says which.
 
+Of a WebSocket at ``/invocations-bidirectional-stream`` each message is such an invocation.
+
 Source: "Use your own inference code with hosting services" and "… with batch transform"
 (docs.aws.amazon.com/sagemaker).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from rondo_inference.contracts.media import FileRules, ask_media
@@ -65,6 +68,14 @@ def routes(
             ask=partial(ask_invocation, rules),
             headers=attributes,
         ),
+        Route(
+            "sagemaker-stream",
+            "GET",
+            route_pattern("/invocations-bidirectional-stream"),
+            _not_a_stream,
+            about_server=True,
+            stream="/invocations",
+        ),
         Route("sagemaker-ping", "GET", route_pattern("/ping"), partial(_ping, healthy), open=True),
         Route(
             "sagemaker-parameters",
@@ -78,6 +89,12 @@ def routes(
 
 def _ping(healthy: Callable[[], bool], _: Request) -> Answer:
     return Answer(status=200 if healthy() else 503)
+
+
+def _not_a_stream(_: Request) -> Answer:
+    """Who asks in plain HTTP is told what is spoken here (RFC 9110, section 15.5.22)."""
+    answer = json_answer({"error": "a WebSocket is spoken here"}, status=426)
+    return replace(answer, headers={"upgrade": "websocket", "connection": "upgrade"})
 
 
 def _target(request: Request) -> Target:

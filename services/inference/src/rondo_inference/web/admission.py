@@ -17,7 +17,7 @@ from rondo_inference.contracts.messages import (
 )
 from rondo_inference.contracts.table import AnyRoute
 from rondo_inference.registry.catalogue import Catalogue
-from rondo_inference.web.access import Access
+from rondo_inference.web.access import Access, Forbidden
 from rondo_inference.web.refusals import failure, refusal
 
 __all__ = ["Admission", "Admissions", "is_site"]
@@ -51,6 +51,12 @@ class Admission:
     def name(self) -> str:
         """What metrics call the route."""
         return self.route[0].name if self.route is not None else "unknown"
+
+    @property
+    def stream(self) -> str:
+        """The path that each message of a WebSocket asks; empty: the route speaks none."""
+        route = self.route[0] if self.route is not None else None
+        return route.stream if isinstance(route, Route) else ""
 
 
 @dataclass(slots=True)
@@ -93,6 +99,8 @@ class Admissions:
             admission.refusal = found
             return
         admission.route = found
+        if admission.stream and "origin" in admission.headers and not self.cors:
+            raise Forbidden("pages of other sites may not ask")  # nothing else stops their streams
         if self.access is not None:
             self._check(self.access, found, admission)
 

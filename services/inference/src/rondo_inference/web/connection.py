@@ -6,7 +6,9 @@ from typing import cast
 
 from rondo_inference.contracts.messages import Answer
 from rondo_inference.web.incoming import Incoming, Message
+from rondo_inference.web.outgoing import Outgoing
 from rondo_inference.web.shared import Shared
+from rondo_inference.web.stream import Stream, handshake
 from rondo_inference.web.written import written
 
 __all__ = ["Connection"]
@@ -30,18 +32,17 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         self._waiting: deque[Message] = deque()
         self._answering = Message()
         self._task: asyncio.Task[None] | None = None
-        self._transport: asyncio.Transport | None = None
+        self._outgoing: Outgoing | None = None
+        self._stream: Stream | None = None
         self._read_paused = False
         self._write_paused = False
-        self._written_bytes = 0
-        self._taken = (0, shared.time())
         self.deadline = shared.time() + shared.rules.idle_seconds
 
     # --- the transport's side ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._outgoing = Outgoing(cast("asyncio.Transport", transport), self._shared.time())
         if len(self._shared.connections) >= self._rules.max_connections:
             self._incoming.refuse(503, "too many connections; try again")
             return
@@ -50,7 +51,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``: nobody waits for an answer any more."""
         del exc
-        self._transport = None
+        self._outgoing = None
         self._shared.connections.discard(self)
         for message in (*self._waiting, self._incoming.message):
             self._incoming.release(message)
@@ -60,7 +61,9 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        self._incoming.feed(data)
+        rest = self._incoming.feed(data)
+        if rest and self._stream is not None:
+            self._stream.data_received(rest)
 
     def pause_writing(self) -> None:
         """See ``asyncio.Protocol``: who does not read answers gets no more questions read."""
@@ -76,15 +79,18 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def received(self, message: Message) -> None:
         """Answer a request when all before it are answered; see ``Receiver``."""
+        if message.asks_for_a_stream and self.is_answered:
+            message.refusal = self._switched(message)
+            if message.refusal is None:
+                return
         self._waiting.append(message)
         self._go_on()
 
     def invite(self) -> None:
         """Tell the caller to send its body; see ``Receiver``."""
-        transport = self._transport
-        if transport is not None and self.is_answered and self._incoming.message.waits:
+        if self._outgoing is not None and self.is_answered and self._incoming.message.waits:
             self._incoming.message.waits = False
-            self._send(transport, _CONTINUE)
+            self._outgoing.send(_CONTINUE)
 
     # --- the server's side ------------------------------------------------------------------------
 
@@ -100,8 +106,8 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def close(self) -> None:
         """Close it; what was written is still sent."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._outgoing is not None:
+            self._outgoing.transport.close()
 
     def cut(self) -> None:
         """Refuse a request of which only a part has come."""
@@ -110,12 +116,12 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def abort(self) -> None:
         """Close it; what was written and not taken is lost."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._outgoing is not None:
+            self._outgoing.transport.abort()
 
     def check(self, now: float) -> None:
         """Close it if it took too long; called every now and then."""
-        if self._stalls(now):
+        if self._outgoing is not None and self._outgoing.stalls(now, self._shared.write_seconds):
             self.abort()
         elif self.is_answered and not self._read_paused and now >= self.deadline:
             if self._incoming.reading:
@@ -123,27 +129,19 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
             else:
                 self.close()
 
-    def _stalls(self, now: float) -> bool:
-        """Whether the caller took nothing of its answers for too long."""
-        left = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        taken, since = self._taken
-        if left and self._written_bytes - left == taken:
-            return now - since >= self._shared.write_seconds
-        self._taken = self._written_bytes - left, now
-        return False
-
     # --- ours -------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
         """Answer the next request and read more, each if it may be."""
-        transport = self._transport
+        outgoing = self._outgoing
         if self._task is None and self._waiting and not self._write_paused:
             self._next()
-        if transport is None or transport.is_closing():
+        if outgoing is None or outgoing.transport.is_closing():
             return
         full = self._write_paused or len(self._waiting) >= _MOST_WAITING
         if full != self._read_paused:
             self._read_paused = full
+            transport = outgoing.transport
             (transport.pause_reading if full else transport.resume_reading)()
             # What it could not send meanwhile is not late.
             self.deadline = max(self.deadline, self._shared.time() + self._rules.header_seconds)
@@ -169,10 +167,10 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         self._task = None
         self._incoming.release(self._answering)
         self._shared.app.expect(-1)
-        if self._transport is None or self._transport.is_closing():
+        if self._outgoing is None or self._outgoing.transport.is_closing():
             return
         if task.cancelled() or task.exception() is not None:
-            self._transport.close()
+            self.close()
             return
         if not self._waiting and not self._incoming.reading:
             self.deadline = self._shared.time() + self._rules.idle_seconds
@@ -180,24 +178,34 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         self.invite()
 
     def _write(self, message: Message, answer: Answer, *, keep_alive: bool) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        outgoing = self._outgoing
+        if outgoing is None or outgoing.transport.is_closing():
             return
         if self._shared.draining():  # the last answer says that there will be no other
             keep_alive = keep_alive and bool(self._waiting or self._incoming.reading)
-        self._send(
-            transport,
+        outgoing.send(
             written(
                 answer,
                 self._shared.date,
                 method=message.method,
                 keep_alive=keep_alive,
                 old=message.old,
-            ),
+            )
         )
         if not keep_alive:
-            transport.close()
+            outgoing.transport.close()
 
-    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
-        self._written_bytes += len(data)
-        transport.write(data)
+    def _switched(self, message: Message) -> Answer | None:
+        """Let a stream have the connection from here on; return why it may not."""
+        outgoing, admission = self._outgoing, message.admission
+        assert outgoing is not None  # noqa: S101  (a request came in)
+        assert admission is not None  # noqa: S101  (its head was read)
+        accepted = handshake(admission)
+        if isinstance(accepted, Answer):
+            return accepted
+        outgoing.send(accepted)
+        self._stream = Stream(self._shared, outgoing, admission)
+        outgoing.transport.set_protocol(self._stream)
+        self._shared.connections.discard(self)
+        self._shared.connections.add(self._stream)
+        return None

@@ -47,6 +47,14 @@ class Message:
     refusal: Answer | None = None
 
     @property
+    def asks_for_a_stream(self) -> bool:
+        """Whether the connection is to become a WebSocket, and the route speaks it."""
+        admission = self.admission
+        if self.upgrade != "websocket" or admission is None or admission.refusal is not None:
+            return False
+        return bool(admission.stream)
+
+    @property
     def unwanted(self) -> Answer | None:
         """What the request is refused with, whatever its body is."""
         return self.refusal or (self.admission.refusal if self.admission is not None else None)

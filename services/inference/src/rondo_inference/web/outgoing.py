@@ -1,0 +1,36 @@
+"""What goes out on a connection, and whether the caller takes it."""
+
+import asyncio
+
+__all__ = ["Outgoing"]
+
+
+class Outgoing:
+    """Sends to one caller.
+
+    Args:
+        transport: of the connection.
+        now: seconds of the event loop's clock.
+    """
+
+    def __init__(self, transport: asyncio.Transport, now: float) -> None:
+        self.transport = transport
+        self._sent = 0
+        self._taken = 0
+        self._since = now
+
+    def send(self, data: bytes) -> None:
+        """Send bytes; never blocks."""
+        self._sent += len(data)
+        self.transport.write(data)
+
+    def stalls(self, now: float, seconds: float) -> bool:
+        """Return whether the caller took nothing for ``seconds`` of what waits for it.
+
+        To be asked every now and then: what it took is noticed by being asked.
+        """
+        left = self.transport.get_write_buffer_size()
+        if left and self._sent - left == self._taken:
+            return now - self._since >= seconds
+        self._taken, self._since = self._sent - left, now
+        return False
