@@ -12,7 +12,7 @@ SOURCES := shared/src client/src $(wildcard services/*/src) local/src
 CHECKED := $(SOURCES) $(foreach folder,tests examples bench docs infra,\
 	$(if $(shell find $(folder) -name '*.py' -print -quit 2>/dev/null),$(folder)))
 # Each distribution with the extras that development needs.
-DISTS := ./shared[aws,export,service,testing] ./client[keras] ./services/gateway ./services/dispatcher \
+DISTS := ./shared[aws,export,service,testing,tracing] ./client[keras] ./services/gateway ./services/dispatcher \
 	./services/aggregator ./services/evaluator ./services/inference ./local[demo]
 PROJECTS := pyproject.toml shared/pyproject.toml client/pyproject.toml \
 	$(wildcard services/*/pyproject.toml) local/pyproject.toml

@@ -77,7 +77,7 @@ def render() -> str:
             "CloudEvents 1.0 JSON on one SNS topic, delivered raw to one SQS queue per service. "
             "Queues filter on the body's `type`. "
             "`id`, `type`, `time` and `subject` (the run) are the envelope's; the fields below are "
-            "its `data`. "
+            "its `data`. `traceparent` is there where spans are recorded. "
             "Ids of facts are deterministic, so a repeated event has the same id."
         ),
         "",

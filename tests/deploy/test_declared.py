@@ -9,7 +9,24 @@ from packaging.utils import canonicalize_name
 
 from tests.deploy.closures import PROJECTS, Closure, Project
 
-COMES_WITH = {"botocore": "boto3", "kombu": "celery", "starlette": "fastapi"}
+COMES_WITH = {
+    "botocore": "boto3",
+    "googleapis-common-protos": "protobuf",  # is not imported, and shares the name "google" with it
+    "kombu": "celery",
+    "starlette": "fastapi",
+    # Of all these only the API is imported; they share the name "opentelemetry".
+    **{
+        f"opentelemetry-{part}": "opentelemetry-sdk"
+        for part in (
+            "api",
+            "exporter-http-transport",
+            "exporter-otlp-common",
+            "exporter-otlp-proto-common",
+            "proto",
+            "semantic-conventions",
+        )
+    },
+}
 """Imported without being declared, since it is part of what the other one offers."""
 
 USED_UNSEEN = {

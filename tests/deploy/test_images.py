@@ -24,7 +24,7 @@ PORTS = {
     "gateway": GatewaySettings.port,
     "inference": InferenceSettings.port,
 }
-MAX_LINES = 25
+MAX_LINES = 26
 
 SAGEMAKER = "com.amazonaws.sagemaker.capabilities."
 

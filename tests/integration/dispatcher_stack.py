@@ -131,9 +131,10 @@ class DispatcherStack(Others):
     Args:
         aws: the emulator.
         supervisor: keeps the process.
+        environ: more of the process's variables.
     """
 
-    def __init__(self, aws: Aws, supervisor: Supervisor) -> None:
+    def __init__(self, aws: Aws, supervisor: Supervisor, **environ: str) -> None:
         number = next(NUMBERS)
         settings = AwsSettings(
             aws_endpoint_url=aws.endpoint_url,
@@ -152,6 +153,7 @@ class DispatcherStack(Others):
                 "RONDO_PREFIX": settings.rondo_prefix,
                 "HEALTH_PORT": str(free_port()),
                 "SWEEP_SECONDS": "0.2",
+                **environ,
             },
             grace_seconds=0.2,  # a test that is over does not wait for the end of a long poll
         )

@@ -4,13 +4,15 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rondo_core.bus import Delivery, EventSource
 from rondo_core.errors import Conflict, EventInvalid, Invalid, NotFound, Unavailable
-from rondo_core.events import Event, decode_event
+from rondo_core.events import Event, decode_event, traceparent_of
 from rondo_core.heartbeat import Hold
 from rondo_core.telemetry import Metrics
+from rondo_core.tracing import span, tracing
 
 __all__ = ["WAIT_SECONDS", "BatchHandler", "Consumer", "consume_once"]
 
@@ -117,6 +119,14 @@ def _handle_all(
         hold.release([delivery for delivery, _ in batch])
 
 
+def _traced(kind: str, batch: Sequence[tuple[Delivery, Event]]) -> AbstractContextManager[object]:
+    """Record the handling of a batch as the child of what published its first message."""
+    if not tracing():
+        return nullcontext()
+    parent, *links = (traceparent_of(delivery.body) for delivery, _ in batch)
+    return span(f"process {kind}", kind="consumer", parent=parent, links=links)
+
+
 def _event_for(delivery: Delivery, handlers: Mapping[type[Event], BatchHandler]) -> Event:
     event = decode_event(delivery.body)
     if type(event) not in handlers:
@@ -132,7 +142,8 @@ def _handle(
 ) -> None:
     kind, start = type(batch[0][1]).__name__, time.perf_counter()
     try:
-        handler([event for _, event in batch])
+        with _traced(kind, batch):
+            handler([event for _, event in batch])
     except (Invalid, NotFound) as exc:
         if len(batch) == 1:
             _dead_letter(source, batch[0][0], exc, metrics)

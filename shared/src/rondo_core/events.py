@@ -1,7 +1,8 @@
 """The events of Rondo: frozen structs inside a CloudEvents 1.0 JSON envelope.
 
 ``event_id``, the struct's name, ``occurred_at`` and ``run_id`` are the envelope's ``id``, ``type``,
-``time`` and ``subject``; all other fields are its ``data``. Queues filter on the body's ``type``.
+``time`` and ``subject``; all other fields are its ``data``. ``traceparent`` is that of the
+distributed tracing extension. Queues filter on the body's ``type``.
 Requests end in ``Requested``, facts are past tense. New fields get defaults; fields are never
 retyped or removed: unknown fields are skipped, unknown types refused.
 
@@ -45,6 +46,7 @@ __all__ = [
     "VersionPromoted",
     "decode_event",
     "encode_event",
+    "traceparent_of",
 ]
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=64)]
@@ -272,6 +274,10 @@ _ENVELOPE_PATHS = {"event_id": "$.id", "run_id": "$.subject", "occurred_at": "$.
 """Where the fields that are not data stand in the message."""
 
 
+class _Traced(msgspec.Struct, frozen=True):
+    traceparent: str = ""
+
+
 class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     specversion: Literal["1.0"]
     id: str
@@ -283,12 +289,13 @@ class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     datacontenttype: Literal["application/json"] = "application/json"
 
 
-def encode_event(event: Event, *, source: str) -> str:
+def encode_event(event: Event, *, source: str, traceparent: str = "") -> str:
     """Write an event as CloudEvents JSON.
 
     Args:
         event: any of the structs of this module.
         source: who publishes, for example ``rondo/dispatcher``.
+        traceparent: the span that it is published in (W3C Trace Context); empty: in none.
 
     Returns:
         The message body, UTF-8 text.
@@ -313,7 +320,21 @@ def encode_event(event: Event, *, source: str) -> str:
         "datacontenttype": "application/json",
         "data": data,
     }
+    if traceparent:
+        envelope["traceparent"] = traceparent
     return msgspec.json.encode(envelope).decode()
+
+
+def traceparent_of(body: str | bytes) -> str:
+    """Return the span that a message was published in; empty where it names none.
+
+    >>> traceparent_of('{"traceparent": "00-0a-0b-01"}'), traceparent_of("[]")
+    ('00-0a-0b-01', '')
+    """
+    try:
+        return msgspec.json.decode(body, type=_Traced).traceparent
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def decode_event(body: str | bytes) -> Event:

@@ -178,7 +178,7 @@ class Service:
     def shared(self, rules: ConnectionRules | None = None) -> Shared:
         loop = asyncio.get_running_loop()
         draining = self.parts.server.draining.is_set
-        return Shared(self.app, rules or self.rules, draining, loop.time)
+        return Shared(self.parts.server.app, rules or self.rules, draining, loop.time)
 
     def promote(self, export: Export) -> None:
         export.store(self.store)

@@ -29,6 +29,7 @@ from rondo_core.metrics_pipe import pipe_to
 from rondo_core.service import run_worker
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
+from rondo_core.tracing import start_tracing
 
 __all__ = ["main"]
 
@@ -40,6 +41,7 @@ def main() -> None:
         sys.exit(run_combine_command(options))
     settings = read_settings(AggregatorSettings, os.environ)
     configure_logging(f"{SERVICE}-{options.process}", level=settings.log_level)
+    start_tracing(f"{SERVICE}-{options.process}", os.environ)
     if options.process == "replay":
         sys.exit(_replay(settings, options))
     {"intake": _intake, "worker": _worker}[options.process](settings)

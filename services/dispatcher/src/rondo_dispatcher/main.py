@@ -7,6 +7,7 @@ from rondo_core.clock import SystemClock
 from rondo_core.service import run_worker
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
+from rondo_core.tracing import start_tracing
 from rondo_dispatcher.handlers.ports import SERVICE, Ports
 from rondo_dispatcher.handlers.sweeping import Sweep
 from rondo_dispatcher.handlers.table import handler_table
@@ -19,6 +20,7 @@ def main() -> None:
     """Run the dispatcher; blocks until SIGTERM or SIGINT."""
     settings = read_settings(Settings, os.environ)
     configure_logging(SERVICE, level=settings.log_level)
+    start_tracing(SERVICE, os.environ)
     aws, metrics = connect(settings), Metrics()
     ports = Ports(
         store=aws.run_store,

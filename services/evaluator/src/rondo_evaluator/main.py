@@ -12,6 +12,7 @@ from rondo_core.outbox import relay
 from rondo_core.service import run_worker
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
+from rondo_core.tracing import start_tracing
 from rondo_evaluator.domain.changes import SERVICE
 from rondo_evaluator.handlers.evaluate import on_evaluation_requested
 from rondo_evaluator.handlers.ports import Ports
@@ -25,6 +26,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = read_settings(Settings, os.environ)
     configure_logging(SERVICE, level=settings.log_level)
+    start_tracing(SERVICE, os.environ)
     aws, metrics = connect(settings), Metrics()
     with tempfile.TemporaryDirectory() as scratch:
         ports = Ports(

@@ -13,6 +13,7 @@ from rondo_core.aws import connect
 from rondo_core.clock import SystemClock
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
+from rondo_core.tracing import start_tracing
 from rondo_gateway.settings import Settings
 from rondo_gateway.web.app import build_app, open_door
 from rondo_gateway.web.door import Ports
@@ -43,6 +44,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; then answer who waits, finish what runs, and return."""
     settings = read_settings(Settings, os.environ)
     configure_logging("gateway", level=settings.log_level)
+    start_tracing("gateway", os.environ)
     aws = connect(settings)
     ports = Ports(
         store=aws.run_store,

@@ -13,6 +13,7 @@ from rondo_core.clock import Clock
 from rondo_core.errors import SettingsInvalid
 from rondo_core.model_rows import AliasRow
 from rondo_core.telemetry import Metrics
+from rondo_core.tracing import tracing
 from rondo_inference.batch.orders import Orders
 from rondo_inference.batcher import Batcher
 from rondo_inference.contracts.media import FileRules
@@ -38,6 +39,7 @@ from rondo_inference.web.grpc_server import GrpcServer
 from rondo_inference.web.refusals import refusal
 from rondo_inference.web.server import DrainingServer
 from rondo_inference.web.shared import ConnectionRules
+from rondo_inference.web.traced import TracedApp
 
 __all__ = ["Load", "Parts", "assembled"]
 
@@ -136,7 +138,7 @@ def _parts(plan: _Plan, load: Load) -> Parts:
     app = _app(plan, inference)
     settings = plan.settings
     server = DrainingServer(
-        app,
+        TracedApp(app) if tracing() else app,
         _connections(settings),
         settings.host,
         settings.port,

@@ -17,6 +17,7 @@ from rondo_core.model_spec import ModelSpec
 from rondo_core.service import run_worker
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
+from rondo_core.tracing import start_tracing
 from rondo_inference.batch.models import StoredModels
 from rondo_inference.batch.ports import ChunkLimits, Ports
 from rondo_inference.batch.settings import BatchSettings
@@ -33,6 +34,7 @@ def run(process: str) -> None:
     """Run one of the two processes; blocks until SIGTERM or SIGINT."""
     settings = read_settings(BatchSettings, os.environ)
     configure_logging(process, level=settings.log_level)
+    start_tracing(process, os.environ)
     {"batch-intake": _intake, "batch-worker": _worker}[process](settings)
 
 

@@ -12,13 +12,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import numpy as np
 
 from rondo_core.errors import RondoError
+from rondo_core.tracing import around, record
 from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFull
 from rondo_inference.domain.tensors import Tensors, rows_of
+from rondo_inference.merging import Job, Run, computed, recorded
 from rondo_inference.stats import Stats
 
 __all__ = ["Batcher"]
@@ -28,26 +29,6 @@ _SMOOTHING = 0.2
 
 _PARTS_AHEAD = 2
 """Parts of a large request that are with each engine or wait for it."""
-
-
-@dataclass(slots=True)
-class _Job:
-    inputs: Tensors
-    rows: int
-    queued_at: float
-    is_part: bool
-    future: "asyncio.Future[Tensors]"
-
-    @property
-    def kind(self) -> tuple[tuple[int, ...], ...]:
-        """Jobs of one kind can share a batch."""
-        return tuple(tensor.shape[1:] for tensor in self.inputs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    outputs: list[Tensors]
-    steps: tuple[float, float, float]
 
 
 class Batcher:
@@ -78,7 +59,7 @@ class Batcher:
         self._limits = limits
         self._executor = executor
         self._row_seconds = row_seconds
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Job] = deque()
         self._queued_rows = 0
         self._running = 0
         self._scheduled = False
@@ -114,8 +95,11 @@ class Batcher:
     def _at_once(self, inputs: Tensors) -> Tensors:
         start = time.perf_counter()
         outputs = self._compute(inputs)
+        end = time.perf_counter()
         self.stats.waited(0.0)
-        self._note(rows_of(inputs), (0.0, time.perf_counter() - start, 0.0))
+        self._note(rows_of(inputs), (0.0, end - start, 0.0))
+        if (trace := around()) is not None:
+            record("compute", trace, start=start, end=end)
         return outputs
 
     async def _outputs(self, inputs: Tensors) -> Tensors:
@@ -162,7 +146,7 @@ class Batcher:
         loop, rows = asyncio.get_running_loop(), rows_of(inputs)
         if self._queue and self._queued_rows + rows > self._limits.queue_rows:
             raise QueueFull(f"{self._queued_rows} rows wait already; try again")
-        job = _Job(inputs, rows, time.perf_counter(), is_part, loop.create_future())
+        job = Job(inputs, rows, time.perf_counter(), is_part, loop.create_future(), around())
         self._queue.append(job)
         self._queued_rows += rows
         if not self._scheduled and self._running < self._limits.engines:
@@ -175,9 +159,9 @@ class Batcher:
         while self._running < self._limits.engines and (batch := self._take()):
             self._start(batch)
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[Job]:
         """Take the next jobs that fit into one batch; drop those that nobody waits for."""
-        batch: list[_Job] = []
+        batch: list[Job] = []
         rows, now = 0, time.perf_counter()
         while self._queue:
             job = self._queue[0]
@@ -197,7 +181,7 @@ class Batcher:
             rows += job.rows
         return batch
 
-    def _joins(self, job: _Job, batch: Sequence[_Job], rows: int) -> bool:
+    def _joins(self, job: Job, batch: Sequence[Job], rows: int) -> bool:
         """Parts of one request stay apart, or only one engine would work on it."""
         fits = self._merges and rows + job.rows <= self._limits.rows
         return fits and not (job.is_part and batch[0].is_part) and job.kind == batch[0].kind
@@ -205,7 +189,7 @@ class Batcher:
     def _pop(self) -> None:
         self._queued_rows -= self._queue.popleft().rows
 
-    def _start(self, batch: list[_Job]) -> None:
+    def _start(self, batch: list[Job]) -> None:
         if len(batch) == 1 and self._is_small(batch[0].rows) and self.idle:
             try:
                 run = self._run(batch)
@@ -218,7 +202,7 @@ class Batcher:
         running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, batch)
         running.add_done_callback(lambda run: self._finish(batch, run))
 
-    def _finish(self, batch: list[_Job], run: "asyncio.Future[_Run]") -> None:
+    def _finish(self, batch: list[Job], run: "asyncio.Future[Run]") -> None:
         self._running -= 1
         if run.cancelled():
             for job in batch:
@@ -230,9 +214,10 @@ class Batcher:
             self._done(batch, run.result())
         self._flush()
 
-    def _done(self, batch: list[_Job], run: _Run) -> None:
+    def _done(self, batch: list[Job], run: Run) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum(job.rows for job in batch)
         self._note(rows, run.steps)
+        recorded(batch, run)
         for job, outputs in zip(batch, run.outputs, strict=True):
             if not job.future.done():
                 job.future.set_result(outputs)
@@ -241,27 +226,10 @@ class Batcher:
         self._row_seconds += _SMOOTHING * (steps[1] / max(rows, 1) - self._row_seconds)
         self.stats.ran(rows, steps, int(time.time() * 1000))
 
-    def _run(self, batch: Sequence[_Job]) -> _Run:
+    def _run(self, batch: Sequence[Job]) -> Run:
         """Compute a batch; the only part that may run in another thread."""
-        start = time.perf_counter()
-        inputs = batch[0].inputs
-        if len(batch) > 1:
-            columns = zip(*(job.inputs for job in batch), strict=True)
-            inputs = tuple(np.concatenate(column) for column in columns)
-        merged = time.perf_counter()
-        outputs = self._compute(inputs)
-        computed = time.perf_counter()
-        parts = [outputs] if len(batch) == 1 else list(_cut(outputs, batch))
-        end = time.perf_counter()
-        return _Run(parts, (merged - start, computed - merged, end - computed))
+        return computed(self._compute, batch)
 
 
-def _cut(outputs: Tensors, batch: Sequence[_Job]) -> Iterator[Tensors]:
-    at = 0
-    for job in batch:
-        yield tuple(tensor[at : at + job.rows] for tensor in outputs)
-        at += job.rows
-
-
-def _waiting(batch: Sequence[_Job]) -> Iterator[_Job]:
+def _waiting(batch: Sequence[Job]) -> Iterator[Job]:
     return (job for job in batch if not job.future.done())

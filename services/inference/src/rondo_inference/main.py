@@ -13,6 +13,7 @@ from rondo_core.events import Event
 from rondo_core.model_rows import AliasRow
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import configure_logging
+from rondo_core.tracing import start_tracing
 from rondo_inference.assembly import Load, Parts, assembled
 from rondo_inference.batch.orders import Orders
 from rondo_inference.batch.ports import Ports as JobPorts
@@ -40,6 +41,7 @@ def main() -> None:
     settings = read_settings(Settings, environment(sys.argv[1:], os.environ))
     configure_logging("inference", level=settings.log_level)
     keep_large_apart()
+    start_tracing("inference", os.environ)
     cpus = usable_cpus(len(os.sched_getaffinity(0)), _cpu_max())
     mounted = MountedFolders() if settings.sagemaker_multi_model else None
     aliases, load, orders = (None, _loads(mounted), None) if mounted else _source(settings)

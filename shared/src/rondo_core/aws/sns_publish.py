@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rondo_core.aws.failures import answered
 from rondo_core.errors import Unavailable
 from rondo_core.events import Event, encode_event
+from rondo_core.tracing import span, traceparent
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -32,7 +33,12 @@ class SnsPublish:
 
     def __call__(self, *events: Event) -> None:
         """Publish events; raises when SNS refused one, after trying them all."""
-        bodies = [encode_event(event, source=self._source) for event in events]
+        with span("publish", kind="producer"):
+            self._publish_all(events)
+
+    def _publish_all(self, events: Sequence[Event]) -> None:
+        trace, source = traceparent(), self._source
+        bodies = [encode_event(event, source=source, traceparent=trace) for event in events]
         failed: list[str] = []
         for start in range(0, len(bodies), _BATCH):
             failed += self._publish(bodies[start : start + _BATCH])

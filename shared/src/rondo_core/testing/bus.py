@@ -14,6 +14,7 @@ from rondo_core.errors import EventInvalid
 from rondo_core.events import EVENT_TYPES, Event, decode_event, encode_event
 from rondo_core.testing.clock import ManualClock
 from rondo_core.topology import MAX_RECEIVES, QUEUES, QueueSpec
+from rondo_core.tracing import span, traceparent
 
 __all__ = ["MemoryBus", "MemoryEventSource"]
 
@@ -142,8 +143,10 @@ class MemoryBus:
 
     def publish(self, *events: Event) -> None:
         """Put events on the topic; each goes through its JSON form."""
-        for event in events:
-            self.publish_body(encode_event(event, source="rondo/memory"))
+        with span("publish", kind="producer"):
+            trace = traceparent()
+            for event in events:
+                self.publish_body(encode_event(event, source="rondo/memory", traceparent=trace))
 
     def publish_body(self, body: str) -> None:
         """Put a raw body on the topic, as the state machine does; the filters look at its ``type``.

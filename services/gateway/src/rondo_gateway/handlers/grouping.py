@@ -5,6 +5,7 @@ for its end, and then one call serves all who came meanwhile: nobody waits for a
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,11 +14,15 @@ from typing import Generic, TypeVar
 from rondo_core.bus import Publish
 from rondo_core.events import Event
 from rondo_core.run_store import Item, Key, RunStore
+from rondo_core.tracing import resumed, traceparent
 
 __all__ = ["Grouped", "GroupedPublish", "SharedReads"]
 
 One = TypeVar("One")
 Result = TypeVar("Result")
+
+_Call = tuple[str, tuple[Event, ...]]
+"""The span of who calls, and what it publishes."""
 
 KEYS = 1024
 
@@ -73,11 +78,11 @@ class GroupedPublish:
     """
 
     def __init__(self, publish: Publish) -> None:
-        self._grouped: Grouped[tuple[Event, ...], None] = Grouped(partial(_publish_all, publish))
+        self._grouped: Grouped[_Call, None] = Grouped(partial(_publish_all, publish))
 
     def __call__(self, *events: Event) -> None:
         """Publish events. Where another thread's event was not accepted, this call fails too."""
-        self._grouped(events)
+        self._grouped((traceparent(), events))
 
 
 class SharedReads:
@@ -105,5 +110,11 @@ class SharedReads:
         return grouped(None)
 
 
-def _publish_all(publish: Publish, calls: Sequence[tuple[Event, ...]]) -> None:
-    publish(*(event for events in calls for event in events))
+def _publish_all(publish: Publish, calls: Sequence[_Call]) -> None:
+    """Publish all at once, or, where calls are traced, the events of each trace."""
+    by_trace: dict[str, list[Event]] = defaultdict(list)
+    for trace, events in calls:
+        by_trace[trace] += events
+    for trace, of_trace in by_trace.items():
+        with resumed(trace):
+            publish(*of_trace)

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from rondo_core.errors import RondoError
+from rondo_core.tracing import tracing
 from rondo_gateway.domain.refusals import Unfit
 from rondo_gateway.domain.snapshot import Interests, Snapshot
 from rondo_gateway.handlers.archive import Archive
@@ -23,6 +24,7 @@ from rondo_gateway.web.access import AccessLog, answer_fault
 from rondo_gateway.web.docs_page import CONTENT_SECURITY_POLICY, docs_page
 from rondo_gateway.web.door import Door, Ports
 from rondo_gateway.web.openapi import describe
+from rondo_gateway.web.traced import Traced
 from rondo_gateway.web.watcher import Watcher
 
 __all__ = ["build_app", "open_door"]
@@ -65,6 +67,8 @@ def build_app(door: Door) -> FastAPI:
     app.state.door = door
     app.openapi = partial(_described, app)  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_middleware(AccessLog, metrics=door.ports.metrics)
+    if tracing():
+        app.add_middleware(Traced)
     app.add_exception_handler(RondoError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)

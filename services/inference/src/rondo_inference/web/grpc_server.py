@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from rondo_core.errors import Invalid, RondoError
+from rondo_core.tracing import span
 from rondo_inference.handlers import Inference
 from rondo_inference.web.access import Access
 from rondo_inference.web.aside import aside
@@ -108,8 +109,10 @@ class GrpcServer:
         self, name: str, kind: type[Message], method: Method, data: bytes, context: Context
     ) -> bytes:
         try:
-            who = self._identify(name, context)
-            return await self._answered(kind, lambda request: method(request, who), data)
+            headers = _headers(context)
+            with span(name, kind="server", parent=headers.get("traceparent", "")):
+                who = self._identify(name, headers)
+                return await self._answered(kind, lambda request: method(request, who), data)
         except RondoError as exc:
             status = status_of(exc)
             if status is None:
@@ -133,11 +136,14 @@ class GrpcServer:
         finally:
             self.budget.give(size)
 
-    def _identify(self, name: str, context: Context) -> str | None:
+    def _identify(self, name: str, headers: Mapping[str, str]) -> str | None:
         if self.access is None or name in _OPEN:
             return None
-        pairs = context.invocation_metadata() or ()
-        return self.access.identify({str(key): str(value) for key, value in pairs})
+        return self.access.identify(headers)
+
+
+def _headers(context: Context) -> Mapping[str, str]:
+    return {str(key): str(value) for key, value in context.invocation_metadata() or ()}
 
 
 def _parsed(kind: type[Message], data: bytes) -> Message:
