@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput
@@ -176,6 +178,28 @@ def test_arrays_in_the_order_of_fortran_and_big_endian_are_read() -> None:
 
     assert found.tolist() == array.tolist()
     assert found.dtype == np.dtype("<i4")
+
+
+ODDS = st.one_of(
+    st.floats(width=32), st.integers(-(2**53), 2**53), st.booleans(), st.none(), st.text(max_size=2)
+)
+
+
+@given(st.recursive(ODDS, lambda one: st.lists(one, max_size=3), max_leaves=12))
+def test_numbers_in_json_become_what_numpy_makes_of_them(value: object) -> None:
+    try:
+        known = np.array(value)
+    except ValueError:
+        known = np.array([""])
+    fits = known.dtype.kind in ("fiub" if known.size == 0 else "fiu")
+
+    if fits:
+        found = tensor_from_json("x", "FP32", value)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(known.astype(np.float32), found)
+    else:
+        with pytest.raises(Invalid):
+            tensor_from_json("x", "FP32", value)
 
 
 def test_a_member_that_is_longer_than_the_archive_says_is_refused() -> None:

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rondo_core.clock import Clock
-from rondo_core.errors import SettingsInvalid
 from rondo_core.model_rows import AliasRow
 from rondo_core.telemetry import Metrics
 from rondo_core.tracing import tracing
 from rondo_inference.batch.orders import Orders
 from rondo_inference.batcher import Batcher
-from rondo_inference.contracts.media import FileRules
 from rondo_inference.contracts.multi_model import Describe
 from rondo_inference.contracts.table import DoorRules, every_route
 from rondo_inference.domain.batching import BatchLimits
@@ -29,16 +27,15 @@ from rondo_inference.registry.loader import OpenBatcher, OpenEngine
 from rondo_inference.registry.loading import Loading, yield_the_cpu
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.rules import app_rules, body_budget, connection_rules, file_rules
 from rondo_inference.settings import Settings
 from rondo_inference.stats import StatsBook
 from rondo_inference.web.access import read_keys
 from rondo_inference.web.admission import Admissions
-from rondo_inference.web.app import AppRules, HttpApp
-from rondo_inference.web.budget import Budget
+from rondo_inference.web.app import HttpApp
 from rondo_inference.web.grpc_server import GrpcServer
 from rondo_inference.web.refusals import refusal
 from rondo_inference.web.server import DrainingServer
-from rondo_inference.web.shared import ConnectionRules
 from rondo_inference.web.traced import TracedApp
 
 __all__ = ["Load", "Parts", "assembled"]
@@ -139,7 +136,7 @@ def _parts(plan: _Plan, load: Load) -> Parts:
     settings = plan.settings
     server = DrainingServer(
         TracedApp(app) if tracing() else app,
-        _connections(settings),
+        connection_rules(settings),
         settings.host,
         settings.port,
         plan.draining,
@@ -207,13 +204,8 @@ def _batchers(plan: _Plan) -> OpenBatcher:
 
 def _app(plan: _Plan, inference: Inference) -> HttpApp:
     settings = plan.settings
-    fit = settings.picture_size
-    if fit not in {"refuse", "resize"}:
-        raise SettingsInvalid([f"PICTURE_SIZE={fit!r} is neither refuse nor resize"])
     rules = DoorRules(
-        files=FileRules(
-            max_bytes=settings.max_body_bytes, fit="resize" if fit == "resize" else "refuse"
-        ),
+        files=file_rules(settings),
         max_body_bytes=settings.max_body_bytes,
         concurrency=plan.engines,
         describe=plan.describe,
@@ -234,28 +226,6 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         Admissions((*routes, *pages), inference.catalogue, access, settings.cors),
         inference,
         plan.readers,
-        _budget(settings),
-        AppRules(
-            max_body_bytes=settings.max_body_bytes,
-            max_requests=settings.max_requests,
-            cors=settings.cors,
-            access_log=settings.access_log,
-        ),
-    )
-
-
-def _budget(settings: Settings) -> Budget:
-    one, all_of_them = settings.max_body_bytes, settings.max_buffered_bytes
-    if all_of_them < one:
-        raise SettingsInvalid([f"MAX_BUFFERED_BYTES={all_of_them} is below MAX_BODY_BYTES={one}"])
-    return Budget(all_of_them)
-
-
-def _connections(settings: Settings) -> ConnectionRules:
-    return ConnectionRules(
-        max_body_bytes=settings.max_body_bytes,
-        header_seconds=settings.header_seconds,
-        body_seconds=settings.body_seconds,
-        write_seconds=settings.write_seconds,
-        max_connections=settings.max_connections,
+        body_budget(settings),
+        app_rules(settings),
     )

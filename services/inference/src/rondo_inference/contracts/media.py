@@ -5,7 +5,7 @@ JSON in gives TF Serving's JSON; everything else in gives JSON that needs no tab
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput
@@ -40,6 +40,8 @@ __all__ = ["FORM", "LINES", "NPY", "NPZ", "FileRules", "ask_file", "ask_json", "
 FORM = "multipart/form-data"
 _ALSO_LINES = {"application/jsons", "application/x-jsonlines", "application/x-ndjson",
                "application/jsonl"}  # fmt: skip
+_PACKED = {NPZ, FORM, *PICTURES}
+_FILES = {CSV, NPY, LINES, *_PACKED, *_ALSO_LINES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,13 @@ class FileRules:
 
 def is_file(kind: str) -> bool:
     """Whether a media type is one of those that are not JSON, by all routes."""
-    return kind in {CSV, NPY, NPZ, FORM, *PICTURES, LINES} or kind in _ALSO_LINES
+    return kind in _FILES
 
 
 def unpacks(request: Request) -> bool:
     """Whether a short body may become a large one: an archive, or pictures."""
     kind = media_type(request.header("content-type"))
-    return kind in {NPZ, FORM, *PICTURES} or b'"b64"' in request.body
+    return kind in _PACKED or b'"b64"' in request.body
 
 
 def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Question:
@@ -128,13 +130,18 @@ def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Questio
 
 
 def _wanted(request: Request, usual: str) -> str:
-    offered = (usual, *(media for media in WRITTEN if media != usual))
     accept = request.header("accept")
-    found = negotiated(",".join(map(_usual_lines, accept.split(","))), offered)
+    found = _chosen(accept, usual)
     if found is None:
         shown = ", ".join(WRITTEN)
         raise NotAcceptable(f"{accept} is not written here; accept one of {shown}")
     return found
+
+
+@lru_cache(maxsize=256)
+def _chosen(accept: str, usual: str) -> str | None:
+    offered = (usual, *(media for media in WRITTEN if media != usual))
+    return negotiated(",".join(map(_usual_lines, accept.split(","))), offered)
 
 
 def _usual_lines(part: str) -> str:

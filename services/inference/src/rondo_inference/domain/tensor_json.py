@@ -8,7 +8,9 @@ import base64
 import binascii
 import json
 import math
+from array import array
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -70,12 +72,8 @@ def tensor_from_json(name: str, datatype: str, value: object) -> Tensor:
     if datatype == BYTES:
         return _bytes_tensor(name, value)
     dtype = DTYPES[datatype]
-    try:
-        found = np.array(value)
-        if dtype.kind == "u" and found.dtype.kind == "f" and _is_whole(value):
-            found = np.array(value, np.uint64)  # NumPy makes floats of numbers over 2**63
-    except (ValueError, OverflowError) as exc:
-        raise Invalid(f"input {name!r} is ragged, or too large: {exc}") from exc
+    plain = _numbers(value) if dtype.kind == "f" else None
+    found = _discovered(name, dtype, value) if plain is None else plain
     if found.size == 0:
         return found.astype(dtype) if found.dtype.kind in "fiub" else _refuse(name, datatype, value)
     if found.dtype.kind not in _FITTING_KINDS[dtype.kind]:
@@ -88,6 +86,38 @@ def tensor_from_json(name: str, datatype: str, value: object) -> Tensor:
         worst = found.ravel()[int((result != found).argmax())]
         raise Invalid(f"input {name!r}: {worst} does not fit into {datatype}")
     return result
+
+
+def _discovered(name: str, dtype: "np.dtype[Any]", value: object) -> Tensor:
+    """Let NumPy say what it is."""
+    try:
+        found = np.array(value)
+        if dtype.kind == "u" and found.dtype.kind == "f" and _is_whole(value):
+            found = np.array(value, np.uint64)  # NumPy makes floats of numbers over 2**63
+    except (ValueError, OverflowError) as exc:
+        raise Invalid(f"input {name!r} is ragged, or too large: {exc}") from exc
+    return found
+
+
+def _numbers(value: object) -> Tensor | None:
+    """Return plain numbers as FP64, in half the time of NumPy, which looks at each of them twice.
+
+    None: it is something else than numbers in lists of one length, and NumPy says what.
+    """
+    shape: list[int] = []
+    level: list[Any] = [value]
+    try:
+        while isinstance(level[0], list):
+            sides = set(map(len, level))
+            if sides == {0} or len(sides) > 1:
+                return None
+            shape += sides
+            level = list(chain.from_iterable(level))
+        if type(level[0]) not in {int, float}:  # an array takes truths for numbers
+            return None
+        return np.frombuffer(array("d", level)).reshape(shape)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _is_whole(value: object) -> bool:

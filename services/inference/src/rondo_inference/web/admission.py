@@ -48,6 +48,12 @@ class Admission:
     refusal: Answer | None = None
 
     @property
+    def found(self) -> Found:
+        """Who answers; asked only where nothing is refused."""
+        assert self.route is not None  # noqa: S101  (else it is refused)
+        return self.route
+
+    @property
     def name(self) -> str:
         """What metrics call the route."""
         return self.route[0].name if self.route is not None else "unknown"

@@ -102,14 +102,20 @@ class HttpApp:
             if "content-encoding" in admission.headers:
                 body = await self._unpacked(body, admission.headers["content-encoding"])
                 taken = self._taken(len(body))
-            return await self._routed(admission, body)
+            route, groups = admission.found
+            request = Request(groups, admission.headers, admission.query, body)
+            if isinstance(route, PredictRoute):
+                return await self._predict(route, request)
+            answer = route.answer(request)
+            return answer if isinstance(answer, Answer) else await answer
         except RondoError as exc:
             return refusal(exc)
         except Exception as exc:  # noqa: BLE001  (the outermost loop; `failure` logs it)
             return failure(exc)
         finally:
             self._under_way -= 1
-            self.budget.give(taken)
+            if taken:
+                self.budget.give(taken)
 
     def _check_load(self) -> None:
         if self._under_way > self.rules.max_requests:
@@ -119,15 +125,6 @@ class HttpApp:
         if not self.budget.take(size):
             raise self.budget.full()
         return size
-
-    async def _routed(self, admission: Admission, body: bytes) -> Answer:
-        assert admission.route is not None  # noqa: S101  (else it is refused)
-        route, groups = admission.route
-        request = Request(groups, admission.headers, admission.query, body)
-        if isinstance(route, PredictRoute):
-            return await self._predict(route, request)
-        answer = route.answer(request)
-        return answer if isinstance(answer, Answer) else await answer
 
     async def _predict(self, route: PredictRoute, request: Request) -> Answer:
         served = await self.inference.take(route.target(request))

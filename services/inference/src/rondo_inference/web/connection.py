@@ -5,7 +5,8 @@ from collections import deque
 from typing import cast
 
 from rondo_inference.contracts.messages import Answer
-from rondo_inference.web.incoming import Incoming, Message
+from rondo_inference.web.incoming import Incoming
+from rondo_inference.web.message import Message
 from rondo_inference.web.outgoing import Outgoing
 from rondo_inference.web.shared import Shared
 from rondo_inference.web.stream import Stream, handshake
@@ -79,7 +80,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def received(self, message: Message) -> None:
         """Answer a request when all before it are answered; see ``Receiver``."""
-        if message.asks_for_a_stream and self.is_answered:
+        if message.upgrade and message.asks_for_a_stream and self.is_answered:
             message.refusal = self._switched(message)
             if message.refusal is None:
                 return

@@ -1,6 +1,5 @@
 """What comes in on a connection: bytes become requests, within bounds of size."""
 
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -8,56 +7,23 @@ import httptools
 
 from rondo_inference.contracts.messages import Answer, json_answer
 from rondo_inference.web.admission import Admission
+from rondo_inference.web.message import Message
 from rondo_inference.web.refusals import refusal
 from rondo_inference.web.shared import Shared
 
-__all__ = ["Incoming", "Message"]
+__all__ = ["Incoming"]
 
 _DISCARDED_BODIES = 4
 """So many times the allowed length is read and forgotten before a caller is cut off."""
+_USUAL = {
+    text.encode(): name
+    for name in ("host", "accept", "content-length", "content-type", "user-agent", "connection",
+                 "accept-encoding", "authorization", "inference-header-content-length")
+    for text in (name, name.title())
+}  # fmt: skip
+"""Names as most callers write them."""
 _PIECE_BYTES = 64
 """What a piece of a body takes beside its bytes: a body may come byte by byte."""
-
-
-@dataclass(slots=True)
-class Message:
-    """A request while it comes in, and until it is answered.
-
-    Attributes:
-        held: bytes that it takes of the budget of all bodies.
-        old: HTTP/1.0, of which a caller is told when its connection goes on.
-        waits: the caller sends the body when it is told to go on.
-        upgrade: the protocol that it asks for instead of this one; empty: none.
-        admission: what its head is worth; None while that is not read.
-        refusal: ends the connection.
-    """
-
-    url: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    header_bytes: int = 0
-    body: list[bytes] = field(default_factory=list)
-    body_bytes: int = 0
-    held: int = 0
-    method: str = ""
-    keep_alive: bool = True
-    old: bool = False
-    waits: bool = False
-    upgrade: str = ""
-    admission: Admission | None = None
-    refusal: Answer | None = None
-
-    @property
-    def asks_for_a_stream(self) -> bool:
-        """Whether the connection is to become a WebSocket, and the route speaks it."""
-        admission = self.admission
-        if self.upgrade != "websocket" or admission is None or admission.refusal is not None:
-            return False
-        return bool(admission.stream)
-
-    @property
-    def unwanted(self) -> Answer | None:
-        """What the request is refused with, whatever its body is."""
-        return self.refusal or (self.admission.refusal if self.admission is not None else None)
 
 
 class Receiver(Protocol):
@@ -124,23 +90,27 @@ class Incoming:
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
-        self.message.url += url
-        self._count_header(len(url))
+        message = self.message
+        message.url += url
+        message.header_bytes += len(url)
+        if message.header_bytes > self._rules.max_header_bytes:
+            self._refuse_headers()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; a repeated one is joined by a comma."""
-        self._count_header(len(name) + len(value))
-        message, key = self.message, name.lower().decode("latin-1")
+        message = self.message
+        message.header_bytes += len(name) + len(value)
+        if message.header_bytes > self._rules.max_header_bytes:
+            self._refuse_headers()
         if message.method:  # a trailer
             return
+        key = _USUAL.get(name) or name.lower().decode("latin-1")
         text = value.decode("latin-1")
         known = message.headers.get(key)
         message.headers[key] = text if known is None else f"{known}, {text}"
 
-    def _count_header(self, size: int) -> None:
-        self.message.header_bytes += size
-        if self.message.header_bytes > self._rules.max_header_bytes:
-            self.refuse(431, f"the headers are longer than {self._rules.max_header_bytes} bytes")
+    def _refuse_headers(self) -> None:
+        self.refuse(431, f"the headers are longer than {self._rules.max_header_bytes} bytes")
 
     def on_headers_complete(self) -> None:
         """All headers are there: what they say decides whether the body is wanted."""
@@ -235,10 +205,11 @@ class Incoming:
     def _end(self, answer: Answer) -> None:
         if not self.ended:
             self.ended = True
+            if not self.reading:  # the last message is no longer ours
+                self.message = Message()
             self._forget(self.message, answer)
             self._pass_on(self.message)
 
     def _pass_on(self, message: Message) -> None:
-        self.message = Message()
         self.reading = False
         self._receiver.received(message)

@@ -1,5 +1,6 @@
 """The bytes of an answer."""
 
+from functools import lru_cache
 from http import HTTPStatus
 
 from rondo_inference.contracts.messages import Answer
@@ -12,6 +13,12 @@ _STATUS_LINES = {
 _BODYLESS = {204, 304}
 _KEEP_ALIVE = {False: b"\r\n", True: b"connection: keep-alive\r\n\r\n"}
 """HTTP/1.0 closes unless it is told otherwise (RFC 9112, section 9.3)."""
+
+
+@lru_cache(maxsize=256)
+def _line(name: str, value: str) -> bytes:
+    """Return a header's line; the same few come again and again."""
+    return f"{name}: {value}\r\n".encode("latin-1", "replace")
 
 
 def written(
@@ -31,11 +38,8 @@ def written(
     if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, section 8.6
         parts.append(b"content-length: %d\r\n" % len(body))
     if body:
-        parts.append(b"content-type: %b\r\n" % answer.media.encode("latin-1"))
-    parts += [
-        f"{name}: {value}\r\n".encode("latin-1", "replace")
-        for name, value in answer.headers.items()
-    ]
+        parts.append(_line("content-type", answer.media))
+    parts += [_line(name, value) for name, value in answer.headers.items()]
     parts.append(_KEEP_ALIVE[old] if keep_alive else b"connection: close\r\n\r\n")
     if method != "HEAD":
         parts.append(body)
