@@ -4,8 +4,9 @@ import pytest
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.model_rows import AliasRow
-from rondo_inference.registry.catalogue import Catalogue, Failure, Slot, VersionStatus
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import Failure, Slot, VersionStatus
 from tests.unit.rondo_inference.exported import Export, prices_export, shapes_export
 from tests.unit.rondo_inference.fakes import served_by
 

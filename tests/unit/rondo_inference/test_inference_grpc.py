@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from rondo_inference.contracts import oip_pb2 as pb
-from rondo_inference.registry.catalogue import Slot
+from rondo_inference.registry.slots import Slot
 from rondo_inference.web.grpc_methods import REQUESTS
 from rondo_inference.web.grpc_server import GrpcServer
 from tests.unit.rondo_inference.asked import CountedThreads, Service, running

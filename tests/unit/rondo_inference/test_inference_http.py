@@ -8,7 +8,7 @@ import pytest
 from rondo_core.errors import Conflict
 from rondo_inference.contracts.messages import Answer, Request, Route, route_pattern
 from rondo_inference.domain.tensors import Tensors
-from rondo_inference.registry.catalogue import Slot
+from rondo_inference.registry.slots import Slot
 from tests.unit.rondo_inference.asked import Service, running
 from tests.unit.rondo_inference.exported import Export, prices_export, shapes_export
 from tests.unit.rondo_inference.fakes import TABLE, WatchingEngine, in_flight, served_by

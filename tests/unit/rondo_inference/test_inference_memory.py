@@ -12,10 +12,11 @@ import pytest
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.model_rows import AliasRow
 from rondo_core.testing import ManualClock
-from rondo_inference.registry.catalogue import Catalogue, Slot
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading, yield_the_cpu
 from rondo_inference.registry.memory import Memory, NoRoom
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import Slot
 from rondo_inference.stats import StatsBook
 from tests.unit.rondo_inference.asked import Service, running
 from tests.unit.rondo_inference.exported import (

@@ -19,7 +19,7 @@ from rondo_core.output_schema import Classes, Number
 from rondo_inference.domain.row_faults import RowFault, RowFaults, decode_good_rows
 from rondo_inference.page.forms import Asked, fields
 from rondo_inference.page.outcomes import as_csv, outcome
-from rondo_inference.registry.catalogue import Slot
+from rondo_inference.registry.slots import Slot
 from tests.unit.rondo_inference.asked import Reply, Service, running
 from tests.unit.rondo_inference.exported import (
     PRICES,

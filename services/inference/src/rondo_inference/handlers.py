@@ -9,10 +9,11 @@ from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.model_inputs import check_inputs
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
-from rondo_inference.registry.catalogue import Catalogue, Slot
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import Slot
 from rondo_inference.stats import StatsBook
 
 __all__ = ["Inference", "Target", "checked"]

@@ -32,8 +32,9 @@ from rondo_inference.contracts.messages import (
 from rondo_inference.contracts.oip_repository import unload
 from rondo_inference.contracts.sagemaker import ask_invocation, attributes
 from rondo_inference.handlers import Inference, Target
-from rondo_inference.registry.catalogue import Catalogue, Slot
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.memory import NoRoom
+from rondo_inference.registry.slots import Slot
 
 __all__ = ["Describe", "routes"]
 

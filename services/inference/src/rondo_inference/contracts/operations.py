@@ -13,7 +13,8 @@ from rondo_inference.contracts.messages import (
     json_answer,
     route_pattern,
 )
-from rondo_inference.registry.catalogue import Catalogue, Slot
+from rondo_inference.registry.catalogue import Catalogue
+from rondo_inference.registry.slots import Slot
 
 __all__ = ["routes"]
 

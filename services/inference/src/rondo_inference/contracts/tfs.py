@@ -31,8 +31,9 @@ from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensor_json import decode_json, encode_json
 from rondo_inference.domain.tensors import TensorInfo, Tensors
 from rondo_inference.handlers import Target
-from rondo_inference.registry.catalogue import Catalogue, VersionStatus
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import VersionStatus
 
 __all__ = ["routes"]
 

@@ -12,8 +12,9 @@ from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
 from rondo_inference.domain.tensor_json import tensor_to_json
 from rondo_inference.domain.tensors import Signature, TensorInfo
-from rondo_inference.registry.catalogue import Catalogue, VersionState
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import VersionState
 
 __all__ = ["ModelCard", "VersionChoice", "cards", "choices", "sample_body", "takes_and_gives"]
 

@@ -7,72 +7,16 @@ turns (`Catalogue.change`).
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.keys import CHAMPION
 from rondo_core.model_rows import AliasRow
 from rondo_inference.domain.traffic import EVERYTHING_TO_CHAMPION, Traffic
 from rondo_inference.registry.served import ServedModel, same_version
+from rondo_inference.registry.slots import Slot, VersionStatus, statuses
 
-__all__ = ["Catalogue", "Failure", "Slot", "VersionState", "VersionStatus"]
-
-VersionState = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a version could not be loaded; ``final`` says that the version itself is to blame."""
-
-    reason: str
-    final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One alias: the version that it names, and the version that answers, which may be older.
-
-    Attributes:
-        wanted: what the alias names.
-        served: what answers now.
-        failure: why ``wanted`` could not be loaded.
-        lazy: it is loaded when somebody asks for it.
-    """
-
-    wanted: AliasRow
-    served: ServedModel | None = None
-    failure: Failure | None = None
-    lazy: bool = False
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the version that answers is the one that the alias names."""
-        return self.served is not None and same_version(self.served.alias, self.wanted)
-
-    @property
-    def state(self) -> VersionState:
-        """Whether anything answers; if not, whether that may change soon."""
-        if self.served is not None:
-            return "AVAILABLE"
-        if self.failure is not None:
-            return "END"
-        return "START" if self.lazy else "LOADING"
-
-    @property
-    def settled(self) -> bool:
-        """Whether there is nothing to wait for before the process is ready."""
-        failed = self.failure is not None and self.failure.final
-        return self.served is not None or self.lazy or failed
-
-
-@dataclass(frozen=True, slots=True)
-class VersionStatus:
-    """How one version of a model stands; ``reason`` says why it is not available."""
-
-    version: int
-    state: VersionState
-    reason: str = ""
+__all__ = ["Catalogue"]
 
 
 class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
@@ -158,7 +102,7 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
         """
         found: dict[int, VersionStatus] = {}
         for slot in self.of(model):
-            for status in _statuses(slot):
+            for status in statuses(slot):
                 if status.state == "AVAILABLE" or status.version not in found:
                     found[status.version] = status
         if not found:
@@ -240,12 +184,3 @@ def _versions(slots: Iterable[Slot]) -> list[int]:
     known = (slot for slot in slots if slot.served or slot.lazy)
     return sorted({(slot.served.alias if slot.served else slot.wanted).model_version
                    for slot in known})  # fmt: skip
-
-
-def _statuses(slot: Slot) -> Iterator[VersionStatus]:
-    if slot.served is not None:
-        yield VersionStatus(slot.served.version, "AVAILABLE")
-    if slot.failure is not None:
-        yield VersionStatus(slot.wanted.model_version, "END", slot.failure.reason)
-    elif not slot.is_current:
-        yield VersionStatus(slot.wanted.model_version, "START" if slot.lazy else "LOADING")

@@ -10,9 +10,10 @@ from functools import partial
 
 from rondo_core.errors import RondoError, Unavailable
 from rondo_core.model_rows import AliasRow
-from rondo_inference.registry.catalogue import Catalogue, Failure, Slot
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import Failure, Slot
 
 __all__ = ["Loading", "yield_the_cpu"]
 

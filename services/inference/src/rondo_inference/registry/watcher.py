@@ -13,8 +13,9 @@ from rondo_core.run_store import Key
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.backoff import backoff_seconds
 from rondo_inference.registry.aliases import Aliases, key_of
-from rondo_inference.registry.catalogue import Catalogue, Failure, Slot
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import Failure, Slot
 
 __all__ = ["Watcher", "watch"]
 
