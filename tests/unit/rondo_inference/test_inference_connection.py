@@ -556,6 +556,18 @@ def test_who_asks_before_sending_behind_another_request_is_told_when_that_is_ans
     talk(conversation)
 
 
+def test_who_asks_before_sending_nothing_is_not_told_to_go_on_after_its_answer() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/1") + post("/2", expect="100-continue"))
+        one.echo.gate.set()
+        await one.wire.until(2)
+        await turns()
+        assert b"100 Continue" not in one.wire.written
+
+    talk(conversation)
+
+
 @pytest.mark.parametrize(
     ("version", "connection", "told"),
     [

@@ -193,6 +193,7 @@ class Incoming:
         message = self.message
         if self.ended:
             return
+        message.waits = False
         if message.refusal is not None:
             self._end(message.refusal)
             return
