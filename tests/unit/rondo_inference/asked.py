@@ -15,6 +15,7 @@ import httptools
 
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
 from rondo_inference.assembly import Load, Parts, assembled
+from rondo_inference.batch.orders import Orders
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
@@ -215,8 +216,38 @@ class Service:
         return reply
 
 
+class Process:
+    """A service and the one event loop that it lives in, for very many requests."""
+
+    def __init__(self, service: Service, runner: asyncio.Runner) -> None:
+        self.service = service
+        self._runner = runner
+        self._shared = runner.run(self._share())
+
+    @classmethod
+    @contextmanager
+    def of(cls, service: Service) -> "Iterator[Process]":
+        with asyncio.Runner() as runner:
+            yield cls(service, runner)
+
+    async def _share(self) -> Shared:
+        return self.service.shared()
+
+    def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        sending = call(self._shared, method, path, chunks=[body], headers=headers)
+        reply = self._runner.run(sending)
+        assert reply is not None
+        return reply
+
+
 @contextmanager
-def running(*, models: Path | None = None, many: bool = False, **options: Any) -> Iterator[Service]:
+def running(
+    *,
+    models: Path | None = None,
+    many: bool = False,
+    orders: Orders | None = None,
+    **options: Any,
+) -> Iterator[Service]:
     """Run a service on the store, on a folder, or, with ``many``, as a multi-model container."""
     rows, store, clock = MemoryRunStore(), MemoryModelStore(), ManualClock()
     settings = Settings(**({"max_body_bytes": 10_000} | options))
@@ -229,9 +260,8 @@ def running(*, models: Path | None = None, many: bool = False, **options: Any) -
     elif models is not None:
         aliases = FolderAliases(models, **chosen)  # type: ignore[arg-type]
         load = _from(aliases)
-    with assembled(
-        settings, load, clock=clock, cpus=2, describe=mounted.register if many else None
-    ) as parts:
+    describe = mounted.register if many else None
+    with assembled(settings, load, clock=clock, cpus=2, describe=describe, orders=orders) as parts:
         service = Service(parts, aliases, clock, rows, store)
         if many:
             service.catalogue.settle()

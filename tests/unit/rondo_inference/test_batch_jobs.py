@@ -505,6 +505,26 @@ def test_jobs_are_listed_by_model_the_newest_first(world: BatchWorld) -> None:
         world.orders.show("other", first)
 
 
+def test_older_jobs_follow_the_newest_also_when_one_is_made_or_deleted_between(
+    world: BatchWorld,
+) -> None:
+    made = []
+    for _ in range(5):
+        made.append(world.make(ROWS))
+        world.clock.advance(1)
+
+    newest = world.orders.list("prices", most=2)
+    world.make(ROWS)
+    world.work()
+    world.orders.delete("prices", made[3])
+    middle = world.orders.list("prices", before=newest.older, most=2)
+    oldest = world.orders.list("prices", before=middle.older, most=2)
+
+    pages = [[job.job_id for job in page.jobs] for page in (newest, middle, oldest)]
+    assert pages == [[made[4], made[3]], [made[2], made[1]], [made[0]]]
+    assert oldest.older is None
+
+
 @pytest.mark.parametrize(
     ("wanted", "complaint"),
     [

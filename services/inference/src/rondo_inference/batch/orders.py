@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
@@ -74,11 +73,17 @@ class Orders:
         return msgspec.structs.replace(self._view(job), uploads=uploads)
 
     def make_of_bytes(
-        self, alias: AliasRow, wanted: NewJob, body: bytes, wishes: Wishes
+        self,
+        alias: AliasRow,
+        wanted: NewJob,
+        body: bytes | memoryview,
+        wishes: Wishes | None = None,
+        *,
+        name: str = "input",
     ) -> JobView:
-        """Make and start a job of a short body; see `make`."""
-        file = InputFile(size=len(body))
-        job = self._new(alias, msgspec.structs.replace(wanted, files=[file]), wishes)
+        """Make and start a job of a short body, of which ``name`` is the file's; see `make`."""
+        file = InputFile(name=name, size=len(body))
+        job = self._new(alias, msgspec.structs.replace(wanted, files=[file]), wishes or Wishes())
         self.ports.objects.put(f"{input_folder(job.job_id)}{file.name}", body)
         self.ports.rows.commit(*created_changes(job))
         return self.start(job.model, job.job_id)
@@ -149,15 +154,26 @@ class Orders:
         """
         return self._view(self._job(model, job_id))
 
-    def list(self, model: str) -> JobList:
-        """Return a model's jobs, the newest first, at most 100.
+    def list(self, model: str, *, before: str | None = None, most: int = _LISTED) -> JobList:
+        """Return a model's jobs, the newest first.
+
+        Args:
+            model: whose.
+            before: ``older`` of the list that this one follows; None: from the newest on.
+            most: so many at most.
 
         Raises:
             Unavailable: no answer.
         """
-        found = [from_item(item, BatchPointer) for item in self.ports.rows.query(jobs_pk(model))]
-        jobs = (read_job(pointer.job_id, self.ports.rows) for pointer in reversed(found))
-        return JobList(jobs=[self._view(job) for job in islice(filter(None, jobs), _LISTED)])
+        pointers = [
+            item
+            for item in reversed(self.ports.rows.query(jobs_pk(model)))
+            if before is None or str(item["SK"]) < before
+        ]
+        page = pointers[:most]
+        jobs = (read_job(from_item(item, BatchPointer).job_id, self.ports.rows) for item in page)
+        older = str(page[-1]["SK"]) if len(pointers) > most else None
+        return JobList(jobs=[self._view(job) for job in filter(None, jobs)], older=older)
 
     def delete(self, model: str, job_id: str) -> None:
         """Delete a job that nobody works on, with what was sent for it and all that it made.

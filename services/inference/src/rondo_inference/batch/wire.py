@@ -107,7 +107,8 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class JobList(Struct, frozen=True, kw_only=True):
-    """A model's jobs, the newest first."""
+class JobList(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model's jobs, the newest first; ``before=OLDER`` asks for those that follow."""
 
     jobs: list[JobView]
+    older: str | None = None

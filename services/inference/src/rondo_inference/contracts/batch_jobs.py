@@ -28,7 +28,7 @@ from rondo_inference.contracts.messages import (
 )
 from rondo_inference.registry.catalogue import Catalogue
 
-__all__ = ["LARGEST_PAYLOAD", "routes"]
+__all__ = ["LARGEST_PAYLOAD", "alias_of", "routes"]
 
 LARGEST_BODY = 128_000
 LARGEST_PAYLOAD = 1024**3
@@ -47,7 +47,7 @@ def routes(orders: Orders, catalogue: Catalogue) -> tuple[WaitRoute, ...]:
 
     def make(request: Request) -> Answer:
         wanted = _wanted(request.body)
-        alias = _alias(catalogue, request.path["model"], wanted.label, wanted.version)
+        alias = alias_of(catalogue, request.path["model"], wanted.label, wanted.version)
         return json_answer(orders.make(alias, wanted), status=HTTPStatus.CREATED)
 
     def delete(request: Request) -> Answer:
@@ -58,7 +58,8 @@ def routes(orders: Orders, catalogue: Catalogue) -> tuple[WaitRoute, ...]:
         return lambda request: json_answer(action(request.path["model"], request.path["job"]))
 
     def all_jobs(request: Request) -> Answer:
-        return json_answer(orders.list(request.path["model"]))
+        before = request.parameter("before")
+        return json_answer(orders.list(request.path["model"], before=before))
 
     return (
         _route("batch-make", "POST", _JOBS, make),
@@ -83,7 +84,12 @@ def _route(name: str, method: str, path: str, answer: Callable[[Request], Answer
     return WaitRoute(name, method, route_pattern(path), later)
 
 
-def _alias(catalogue: Catalogue, model: str, label: str | None, version: int | None) -> AliasRow:
+def alias_of(catalogue: Catalogue, model: str, label: str | None, version: int | None) -> AliasRow:
+    """Return the version that a new job is predicted with.
+
+    Raises:
+        NotFound: no such model, label or version.
+    """
     slot = catalogue.resolve(model, label=label, version=version)
     return slot.wanted if slot.served is None else slot.served.alias
 
@@ -96,7 +102,7 @@ def _wanted(body: bytes) -> NewJob:
 
 
 def _invoke(orders: Orders, catalogue: Catalogue, request: Request) -> Answer:
-    alias = _alias(catalogue, request.path["name"], None, None)
+    alias = alias_of(catalogue, request.path["name"], None, None)
     location = request.header(f"{_HEADER}inputlocation")
     if bool(location) == bool(request.body):
         raise Invalid("send either InputLocation or a body")

@@ -2,29 +2,46 @@
 
 from typing import Any
 
+import numpy as np
+
 from rondo_core.input_schema import ImageInput, NumberColumn, TableInput
 from rondo_core.output_schema import Classes
 from rondo_inference.domain.tensors import TensorInfo
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["Schema", "instance_schema", "prediction_schema"]
+__all__ = [
+    "Schema",
+    "instance_schema",
+    "labelled_schema",
+    "prediction_schema",
+    "tensor_schema",
+]
 
 Schema = dict[str, Any]
 
 _NUMBER = {"type": "number"}
+_LARGEST = float(np.finfo(np.float32).max)
+_CELL = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
+_BYTES: Schema = {
+    "type": "object",
+    "required": ["b64"],
+    "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+    "additionalProperties": False,
+}
+_ANY_NUMBER = {
+    "type": ["number", "null"],
+    "description": "null stands for NaN, Infinity and -Infinity, which are written bare",
+}
 
 
 def instance_schema(served: ServedModel) -> Schema:
     """Return the schema of one instance of TF Serving's row format."""
     spec = served.spec
     if spec is None:
-        infos = served.signature.inputs
-        if len(infos) == 1:
-            return _tensor(infos[0], drop=1)
-        return _object({info.name: _tensor(info, drop=1) for info in infos})
+        return _row_of(served.signature.inputs, sent=True)
     if isinstance(spec.input, TableInput):
         cells = [
-            _NUMBER if isinstance(column, NumberColumn) else {"enum": list(column.values)}
+            _CELL if isinstance(column, NumberColumn) else {"enum": list(column.values)}
             for column in spec.input.columns
         ]
         named = _object(dict(zip(spec.input.names, cells, strict=True)))
@@ -42,10 +59,7 @@ def prediction_schema(served: ServedModel) -> Schema:
     """Return the schema of one prediction."""
     spec = served.spec
     if spec is None:
-        infos = served.signature.outputs
-        if len(infos) == 1:
-            return _tensor(infos[0], drop=1)
-        return _object({info.name: _tensor(info, drop=1) for info in infos})
+        return _row_of(served.signature.outputs, sent=False)
     outputs = len(spec.outputs)
     found = {"type": "array", "items": _NUMBER, "minItems": outputs, "maxItems": outputs}
     if isinstance(spec.output, Classes):
@@ -53,15 +67,62 @@ def prediction_schema(served: ServedModel) -> Schema:
     return found
 
 
+def labelled_schema(served: ServedModel) -> Schema:
+    """Return the schema of one prediction that needs no table of labels to be read."""
+    spec = served.spec
+    if spec is None:
+        return prediction_schema(served)
+    if not isinstance(spec.output, Classes):
+        return _object({spec.output.name: _NUMBER})
+    shares = _object(dict.fromkeys(spec.output.labels, _NUMBER))
+    return _object({"label": {"enum": list(spec.output.labels)}, "probabilities": shares})
+
+
+def tensor_schema(info: TensorInfo, *, sent: bool) -> Schema:
+    """Return the schema of a tensor in the Open Inference Protocol's JSON.
+
+    Args:
+        info: of an input or an output.
+        sent: whether callers write it, and not the server.
+    """
+    value = _value(info, sent=sent)
+    shape = {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 0},
+        "minItems": len(info.shape),
+        "maxItems": len(info.shape),
+    }
+    flat_or_nested = {"type": "array", "items": {"anyOf": [value, {"type": "array"}]}}
+    return _object(
+        {
+            "name": {"const": info.name},
+            "datatype": {"const": info.datatype},
+            "shape": shape,
+            "data": flat_or_nested,
+        }
+    )
+
+
 def _object(properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _tensor(info: TensorInfo, *, drop: int) -> Schema:
-    kinds = {"BOOL": "boolean", "BYTES": "string"}
-    integer = info.datatype.startswith(("INT", "UINT"))
-    value = {"type": kinds.get(info.datatype, "integer" if integer else "number")}
-    return _nested(value, info.shape[drop:])
+def _row_of(infos: tuple[TensorInfo, ...], *, sent: bool) -> Schema:
+    rows = {info.name: _nested(_value(info, sent=sent), info.shape[1:]) for info in infos}
+    if len(rows) == 1:
+        return next(iter(rows.values()))
+    return _object(rows) | {"additionalProperties": False}
+
+
+def _value(info: TensorInfo, *, sent: bool) -> Schema:
+    if info.datatype == "BOOL":
+        return {"type": "boolean"}
+    if info.datatype == "BYTES":
+        return {"anyOf": [{"type": "string"}, _BYTES]}
+    if info.datatype.startswith(("INT", "UINT")):
+        limits = np.iinfo(info.dtype)
+        return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+    return _NUMBER if sent else _ANY_NUMBER
 
 
 def _nested(value: Schema, shape: tuple[int, ...]) -> Schema:

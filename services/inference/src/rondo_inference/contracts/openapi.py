@@ -4,89 +4,95 @@ import html
 from functools import partial
 from importlib.metadata import version as installed
 
-from rondo_inference.contracts.messages import Answer, Request, Route, json_answer, route_pattern
-from rondo_inference.contracts.model_schemas import Schema, instance_schema, prediction_schema
+from rondo_core.input_schema import ImageInput
+from rondo_inference.contracts.messages import (
+    CSV,
+    JSON,
+    Answer,
+    Route,
+    json_answer,
+    route_pattern,
+)
+from rondo_inference.contracts.model_schemas import (
+    Schema,
+    instance_schema,
+    labelled_schema,
+    prediction_schema,
+    tensor_schema,
+)
+from rondo_inference.contracts.openapi_jobs import job_paths, job_schemas
+from rondo_inference.contracts.openapi_parts import (
+    ERROR,
+    body_of,
+    found,
+    operation,
+    plain,
+    reference,
+)
+from rondo_inference.contracts.pictures import PICTURES
+from rondo_inference.contracts.writers import LINES, NPY, NPZ
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["openapi", "routes"]
 
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {"type": "string"},
-        "rows": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["row", "column", "rule"],
-                "properties": {
-                    "row": {"type": "integer", "minimum": 0},
-                    "column": {"type": ["string", "null"]},
-                    "rule": {"type": "string"},
-                },
-            },
-        },
-    },
-}
-_FAULTS = {
-    "400": "the request breaks a rule",
-    "401": "no key, or not a valid one",
-    "403": "the key is not for this model",
-    "404": "no such model, version or label",
-    "406": "no type that is accepted is written",
-    "408": "the body did not come in time",
-    "413": "the body is too long",
-    "415": "the body is of a type that is not read",
-    "429": "too many requests",
-    "503": "not served now; try again",
-}
-_FILES = ("text/csv", "application/jsonlines", "application/x-npy", "application/x-npz",
-          "image/png", "image/jpeg", "multipart/form-data")  # fmt: skip
+_ROWS = (CSV, LINES, NPY, NPZ)
+_FORM = "multipart/form-data"
+_OBJECT: Schema = {"type": "object"}
+_TEXT: Schema = {"type": "string"}
 
 
-def routes(catalogue: Catalogue) -> tuple[Route, ...]:
-    """Return the routes."""
+def routes(catalogue: Catalogue, *, jobs: bool) -> tuple[Route, ...]:
+    """Return the routes.
+
+    Args:
+        catalogue: what is served.
+        jobs: whether there are batch jobs.
+    """
+    document = partial(_document, catalogue, jobs)
     return (
-        Route("openapi", "GET", route_pattern("/openapi.json"), partial(_document, catalogue)),
-        Route("docs", "GET", route_pattern("/docs"), partial(_page, catalogue)),
+        Route("openapi", "GET", route_pattern("/openapi.json"), lambda _: json_answer(document())),
+        Route("docs", "GET", route_pattern("/docs"), lambda _: _page(document())),
     )
 
 
-def _document(catalogue: Catalogue, _: Request) -> Answer:
-    return json_answer(openapi(_loaded(catalogue)))
+def _document(catalogue: Catalogue, jobs: bool) -> Schema:  # noqa: FBT001
+    loaded = {slot.served.name: slot.served for slot in catalogue.slots() if slot.served}
+    return openapi([served for _, served in sorted(loaded.items())], jobs=jobs)
 
 
-def _loaded(catalogue: Catalogue) -> list[ServedModel]:
-    found = {slot.served.name: slot.served for slot in catalogue.slots() if slot.served}
-    return [served for _, served in sorted(found.items())]
+def openapi(models: list[ServedModel], *, jobs: bool) -> Schema:
+    """Return the document: OpenAPI 3.1.
 
-
-def openapi(models: list[ServedModel]) -> Schema:
-    """Return the document: OpenAPI 3.1."""
+    Args:
+        models: one version of each model that is loaded.
+        jobs: whether there are batch jobs.
+    """
     paths: Schema = {
-        "/ping": {"get": _plain("SageMaker's health check", {"200": "healthy", "503": "not"})},
-        "/v1/models/{model}": {"get": _get("status of the versions of a model", "model")},
-        "/v1/models/{model}/metadata": {"get": _get("TF Serving's metadata", "model")},
-        "/v2": {"get": _get("the server")},
-        "/v2/health/live": {"get": _get("whether the process lives")},
-        "/v2/health/ready": {"get": _get("whether every model is loaded")},
-        "/v2/models/{model}": {"get": _get("inputs and outputs of a model", "model")},
-        "/v2/models/{model}/ready": {"get": _get("whether a model is loaded", "model")},
-        "/v2/models/{model}/stats": {"get": _get("statistics of a model", "model")},
-        "/catalogue": {"get": _get("all models with their schemas")},
-        "/execution-parameters": {"get": _get("SageMaker's batch parameters")},
+        "/ping": {
+            "get": {
+                "summary": "SageMaker's health check",
+                "responses": plain("healthy", 200) | plain("not healthy", 503),
+            }
+        },
+        "/v2": {"get": _get("the server", name=_TEXT, version=_TEXT, extensions=_list(_TEXT))},
+        "/v2/health/live": {"get": _get("whether the process lives", live={"type": "boolean"})},
+        "/v2/health/ready": {
+            "get": _get("whether every model is loaded", ready={"type": "boolean"})
+        },
+        "/catalogue": {"get": _get("all models with their schemas", models=_list(_OBJECT))},
+        "/execution-parameters": {
+            "get": _get("SageMaker's batch parameters", MaxPayloadInMB={"type": "integer"})
+        },
     }
-    schemas: Schema = {"Error": _ERROR}
+    schemas: Schema = {"Error": ERROR}
+    if jobs:
+        schemas |= job_schemas()
     for served in models:
-        name = served.name
-        schemas[f"{name}.Instance"] = instance_schema(served)
-        schemas[f"{name}.Prediction"] = prediction_schema(served)
-        paths[f"/v1/models/{name}:predict"] = {"post": _predict(name)}
-        paths[f"/v2/models/{name}/infer"] = {"post": _infer(served)}
+        paths |= _paths(served, jobs=jobs)
+        schemas |= _schemas(served)
     if len(models) == 1:
-        paths["/invocations"] = {"post": _predict(models[0].name)}
+        paths["/invocations"] = {"post": _predict(models[0])}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Rondo inference", "version": installed("rondo-inference")},
@@ -95,103 +101,108 @@ def openapi(models: list[ServedModel]) -> Schema:
     }
 
 
-def _plain(summary: str, responses: dict[str, str]) -> Schema:
-    return {
-        "summary": summary,
-        "responses": {code: {"description": text} for code, text in responses.items()},
-    }
-
-
-def _get(summary: str, *parameters: str) -> Schema:
-    return {
-        "summary": summary,
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in parameters
-        ],
-        "responses": {
-            "200": {
-                "description": "found",
-                "content": {"application/json": {"schema": {"type": "object"}}},
-            },
-            **_refusals("400", "401", "403", "404", "429", "503"),
+def _paths(served: ServedModel, *, jobs: bool) -> Schema:
+    name = served.name
+    tensors = _list(_OBJECT)
+    found_paths: Schema = {
+        f"/v1/models/{name}": {
+            "get": _get(f"status of the versions of {name}", model_version_status=_list(_OBJECT))
         },
+        f"/v1/models/{name}/metadata": {
+            "get": _get(f"TF Serving's metadata of {name}", model_spec=_OBJECT, metadata=_OBJECT)
+        },
+        f"/v1/models/{name}:predict": {"post": _predict(served)},
+        f"/v2/models/{name}": {
+            "get": _get(f"inputs and outputs of {name}", inputs=tensors, outputs=tensors)
+        },
+        f"/v2/models/{name}/ready": {
+            "get": _get(f"whether {name} is loaded", ready={"type": "boolean"})
+        },
+        f"/v2/models/{name}/stats": {
+            "get": _get(f"statistics of {name}", model_stats=_list(_OBJECT))
+        },
+        f"/v2/models/{name}/infer": {"post": _infer(served)},
+    }
+    return found_paths | (job_paths(name, pictures=_takes_pictures(served)) if jobs else {})
+
+
+def _schemas(served: ServedModel) -> Schema:
+    return {
+        f"{served.name}.Instance": instance_schema(served),
+        f"{served.name}.Prediction": prediction_schema(served),
+        f"{served.name}.Labelled": labelled_schema(served),
     }
 
 
-def _refusals(*codes: str) -> Schema:
-    content: Schema = {"application/json": {"schema": {}}}
-    return {code: {"description": _FAULTS[code], "content": content} for code in codes}
+def _takes_pictures(served: ServedModel) -> bool:
+    return served.spec is not None and isinstance(served.spec.input, ImageInput)
 
 
-def _predict(name: str) -> Schema:
-    instance = {"$ref": f"#/components/schemas/{name}.Instance"}
-    prediction = {"$ref": f"#/components/schemas/{name}.Prediction"}
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _get(summary: str, **properties: Schema) -> Schema:
+    return operation(
+        summary, found(_OBJECT | {"required": list(properties), "properties": properties})
+    )
+
+
+def _predict(served: ServedModel) -> Schema:
+    instances = _list(reference(f"{served.name}.Instance")) | {"minItems": 1}
     body = {
         "type": "object",
         "required": ["instances"],
-        "properties": {
-            "signature_name": {"const": "serving_default"},
-            "instances": {"type": "array", "minItems": 1, "items": instance},
-        },
+        "properties": {"signature_name": {"const": "serving_default"}, "instances": instances},
+        "not": {"required": ["inputs"]},
     }
-    answer = {
+    return _post(f"predictions of {served.name}", body, _predictions(served), served)
+
+
+def _predictions(served: ServedModel) -> Schema:
+    kinds = {"anyOf": [reference(f"{served.name}.{kind}") for kind in ("Prediction", "Labelled")]}
+    return {
         "type": "object",
         "required": ["predictions"],
-        "properties": {"predictions": {"type": "array", "items": prediction}},
-    }
-    return _post(f"predictions of {name}", body, answer)
-
-
-def _post(summary: str, body: Schema, answer: Schema) -> Schema:
-    content: Schema = {"application/json": {"schema": body}}
-    content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in _FILES}
-    return {
-        "summary": summary,
-        "requestBody": {"required": True, "content": content},
-        "responses": {
-            "200": {
-                "description": "predicted",
-                "content": {
-                    "application/json": {"schema": answer},
-                    **{media: {"schema": {}} for media in _FILES[:4]},
-                },
-            },
-            **_refusals(*_FAULTS),
-        },
+        "properties": {"predictions": _list(kinds)},
     }
 
 
 def _infer(served: ServedModel) -> Schema:
-    names = [info.name for info in served.signature.inputs]
-    tensor = {
-        "type": "object",
-        "required": ["name", "shape", "datatype", "data"],
-        "properties": {
-            "name": {"enum": names},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            "datatype": {"enum": sorted({info.datatype for info in served.signature.inputs})},
-            "data": {"type": "array"},
-        },
-    }
+    """Rows as a file are answered as by the other routes, tensors by the protocol's message."""
+    sent = [tensor_schema(info, sent=True) for info in served.signature.inputs]
+    given = [tensor_schema(info, sent=False) for info in served.signature.outputs]
     body = {
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": {"type": "string"},
-            "inputs": {"type": "array", "minItems": 1, "items": tensor},
+            "id": _TEXT,
+            "inputs": _list({"anyOf": sent}) | {"minItems": len(sent), "maxItems": len(sent)},
         },
     }
     answer = {
         "type": "object",
-        "required": ["model_name", "outputs"],
-        "properties": {"outputs": {"type": "array", "items": {"type": "object"}}},
+        "required": ["model_name", "model_version", "outputs"],
+        "properties": {
+            "model_name": {"const": served.name},
+            "model_version": _TEXT,
+            "outputs": _list({"anyOf": given}),
+        },
     }
-    return _post(f"Open Inference Protocol of {served.name}", body, answer)
+    either = {"anyOf": [answer, _predictions(served)]}
+    return _post(f"Open Inference Protocol of {served.name}", body, either, served)
 
 
-def _page(catalogue: Catalogue, _: Request) -> Answer:
-    document = openapi(_loaded(catalogue))
+def _post(summary: str, body: Schema, answer: Schema, served: ServedModel) -> Schema:
+    pictures = PICTURES if _takes_pictures(served) else ()
+    files = {media: {"type": "string", "format": "binary"} for media in (*_ROWS, *pictures)}
+    content = {JSON: body, **files, _FORM: {"type": "object"}}
+    success = found(answer, "predicted")
+    success["200"]["content"] |= {media: {} for media in _ROWS}
+    return operation(summary, success, "406", "415", requestBody=body_of(content))
+
+
+def _page(document: Schema) -> Answer:
     rows = [
         f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
         f"<td>{html.escape(operation['summary'])}</td></tr>"

@@ -79,6 +79,6 @@ def every_route(
         ),
         *many,
         *lambda_invoke.routes(rules.files),
-        *openapi.routes(inference.catalogue),
+        *openapi.routes(inference.catalogue, jobs=rules.orders is not None),
         *operations.routes(inference.catalogue, metrics, ready),
     )
