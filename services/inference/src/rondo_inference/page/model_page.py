@@ -77,7 +77,9 @@ class ModelPage:
             chosen=chosen,
             sent=sent,
             said=said or Said(),
+            max_bytes=self.rules.max_body_bytes,
             max_mib=self.rules.max_body_bytes / _MIB,
+            keeps_jobs=self.rules.orders is not None,
             **self._forms(served, sent),
         )
 

@@ -2,20 +2,27 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rondo_core.errors import NotFound
+from rondo_core.errors import NotFound, RondoError
 from rondo_inference.contracts.messages import Answer, Headers
 
-__all__ = ["HTML", "Pages", "attachment"]
+__all__ = ["HTML", "Pages", "Refuse", "attachment", "error_text"]
+
+Refuse = Callable[[RondoError], Answer]
+"""Makes the JSON answer to an error; the page takes its status, its headers and its text."""
+
 
 HTML = "text/html; charset=utf-8"
 
 _ASSETS = {
     "mark.svg": "image/svg+xml",
+    "jobs.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
 }
@@ -25,7 +32,7 @@ _PAGE = {
     "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "connect-src 'self'{also}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
 }
 _FOREVER = {**_SAFE, "cache-control": "public, max-age=31536000, immutable"}
@@ -38,14 +45,20 @@ class Pages:
     Attributes:
         templates: never trust a value, and never miss one.
         assets: name -> its bytes.
+        headers: of every page.
     """
 
     templates: Environment
     assets: dict[str, bytes]
+    headers: Headers
 
     @classmethod
-    def load(cls) -> "Pages":
-        """Read them."""
+    def load(cls, store: str | None = None) -> "Pages":
+        """Read them.
+
+        Args:
+            store: the origin that scripts may send files to, beside the page's own.
+        """
         folder = files(__package__) / "assets"
         assets = {name: (folder / name).read_bytes() for name in _ASSETS}
         templates = Environment(
@@ -59,14 +72,20 @@ class Pages:
         templates.globals["assets"] = {
             name: f"/page/assets/{name}?{mark}" for name, mark in marks.items()
         }
-        return cls(templates, assets)
+        policy = _PAGE["content-security-policy"].format(also=f" {store}" if store else "")
+        return cls(templates, assets, {**_PAGE, "content-security-policy": policy})
 
     def html(
         self, template: str, *, status: int = 200, headers: Headers | None = None, **values: object
     ) -> Answer:
         """Return a page made of a template."""
         text = self.templates.get_template(template).render(values)
-        return Answer(text.encode(), HTML, status, {**_PAGE, **(headers or {})})
+        return Answer(text.encode(), HTML, status, {**self.headers, **(headers or {})})
+
+    def failure(self, refused: Answer) -> Answer:
+        """Return the page of a refusal that has no other place to stand in."""
+        text, headers = error_text(refused), refused.headers
+        return self.html("failure.html", status=refused.status, headers=headers, text=text)
 
     def asset(self, name: str) -> Answer:
         """Return a file; its address changes with its bytes, so it may be kept for ever.
@@ -77,6 +96,12 @@ class Pages:
         if name not in self.assets:
             raise NotFound(f"no such file: {name!r}")
         return Answer(self.assets[name], _ASSETS[name], headers=_FOREVER)
+
+
+def error_text(refused: Answer) -> str:
+    """Return the text of a refusal in JSON."""
+    text: str = msgspec.json.decode(refused.body)["error"]
+    return text
 
 
 def attachment(body: bytes, media: str, name: str) -> Answer:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-import msgspec
 import numpy as np
 
-from rondo_core.errors import Invalid, NotFound, RondoError
+from rondo_core.errors import Invalid, RondoError
 from rondo_core.input_schema import TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
+from rondo_inference.batch.results import store_origin
 from rondo_inference.contracts.messages import (
     CSV,
     Answer,
@@ -33,20 +33,18 @@ from rondo_inference.domain.predict_body import SIGNATURE
 from rondo_inference.domain.row_faults import RowFaults
 from rondo_inference.domain.tensor_bodies import decode_tensors_body, encode_tensors
 from rondo_inference.handlers import Inference, Target, checked
+from rondo_inference.page import job_routes
+from rondo_inference.page.asked import check_site, version_of
 from rondo_inference.page.forms import Asked, Sent, read, read_sent, sample_csv
 from rondo_inference.page.model_page import ModelPage, Said
 from rondo_inference.page.outcomes import as_csv, outcome
-from rondo_inference.page.pages import Pages, attachment
+from rondo_inference.page.pages import Pages, Refuse, attachment, error_text
 from rondo_inference.page.views import cards
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["Refuse", "routes"]
-
-Refuse = Callable[[RondoError], Answer]
-"""Makes the JSON answer to an error; the page takes its status, its headers and its text."""
+__all__ = ["routes"]
 
 _CSV = f"{CSV}; charset=utf-8"
-_LONGEST_VERSION = 18
 T = TypeVar("T")
 
 
@@ -61,17 +59,21 @@ def routes(
         readers: threads that read what was sent and write what is shown.
         refuse: makes the answer to an error; see `Refuse`.
     """
-    pages = Pages.load()
+    pages = Pages.load(store_origin(rules.orders) if rules.orders is not None else None)
     door = _Door(inference, pages, ModelPage(pages, inference.catalogue, rules), readers, refuse)
     model = "/page/models/(?P<model>[^/]+)"
     file = "/page/assets/(?P<file>[^/]+)"
     wait = partial(WaitRoute, browser=True)
+    jobs: tuple[WaitRoute, ...] = ()
+    if rules.orders is not None:
+        jobs = job_routes.routes(rules.orders, inference.catalogue, pages, refuse)
     return (
         Route("page", "GET", route_pattern("/"), door.models, browser=True),
         Route("page-assets", "GET", route_pattern(file), door.asset, open=True),
         wait("page-model", "GET", route_pattern(model), door.show),
         wait("page-predict", "POST", route_pattern(model), door.predict),
         wait("page-sample", "GET", route_pattern(f"{model}/sample.csv"), door.sample),
+        *jobs,
     )
 
 
@@ -91,7 +93,7 @@ class _Door:
 
     async def show(self, request: Request) -> Answer:
         async def shown(served: ServedModel) -> Answer:
-            return self.page.show(served, chosen=_version(request))
+            return self.page.show(served, chosen=version_of(request))
 
         return await self._held(request, shown)
 
@@ -111,30 +113,24 @@ class _Door:
     ) -> Answer:
         """Hold a version while it answers, and name it; an error is a page of its own."""
         try:
-            model, version = request.path["model"], _version(request)
+            model, version = request.path["model"], version_of(request)
             target = Target(model, version=version, key=request_key(request))
             async with self.inference.lease(target) as served:
                 found = await answer(served)
                 return replace(found, headers={**found.headers, **version_headers(served)})
         except RondoError as exc:
-            text, refused = self._refusal(exc)
-            return self.pages.html(
-                "failure.html", status=refused.status, headers=refused.headers, text=text
-            )
-
-    def _refusal(self, exc: RondoError) -> tuple[str, Answer]:
-        refused = self.refuse(exc)
-        return msgspec.json.decode(refused.body)["error"], refused
+            return self.pages.failure(self.refuse(exc))
 
     async def _predicted(self, request: Request, served: ServedModel) -> Answer:
-        _check_site(request)
+        check_site(request)
         sent = await self._aside(read_sent, request)
-        show = partial(self.page.show, served, sent=sent, chosen=_version(request))
+        show = partial(self.page.show, served, sent=sent, chosen=version_of(request))
         try:
             found = await self._found(served, sent)
         except RondoError as exc:
-            text, refused = self._refusal(exc)
-            return show(said=Said(error=text), status=refused.status, headers=refused.headers)
+            refused = self.refuse(exc)
+            said = Said(error=error_text(refused))
+            return show(said=said, status=refused.status, headers=refused.headers)
         return found if isinstance(found, Answer) else await self._aside(partial(show, said=found))
 
     async def _found(self, served: ServedModel, sent: Sent) -> Said | Answer:
@@ -172,19 +168,3 @@ class _Door:
     async def _aside(self, work: Callable[..., T], *values: object) -> T:
         """Work in another thread, so that nobody waits for it."""
         return await asyncio.get_running_loop().run_in_executor(self.readers, work, *values)
-
-
-def _check_site(request: Request) -> None:
-    """A browser that knows a password also sends it with the forms of other sites' pages."""
-    site = request.header("sec-fetch-site")
-    if site not in {"", "none", "same-origin"}:
-        raise Invalid(f"a form of the page comes from the page itself, not from {site}")
-
-
-def _version(request: Request) -> int | None:
-    text = request.parameter("version")
-    if not text:
-        return None
-    if not text.isdecimal() or len(text) > _LONGEST_VERSION:
-        raise NotFound(f"{text!r} is no version: a version is a number")
-    return int(text)
