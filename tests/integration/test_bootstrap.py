@@ -4,6 +4,7 @@ import hashlib
 import json
 import secrets
 import stat
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +54,23 @@ def test_everything_has_its_name(
     assert made.state_machine_arn == ports.arn("states", f"stateMachine:{prefix}-run")
     assert (made.table, made.bucket) == (f"{prefix}-table", f"{prefix}-models")
     assert dict(made.queues) == {spec.service: f"{prefix}-{spec.service}" for spec in QUEUES}
+
+
+@pytest.mark.usefixtures("made")
+def test_a_page_of_any_site_may_put_a_file_at_a_link_and_do_nothing_else(ports: AwsPorts) -> None:
+    found = ports.client("s3").get_bucket_cors(Bucket=ports.names.bucket)["CORSRules"]
+    link = ports.upload_links().for_upload("batch/a", size=3, sha256=None, expires_seconds=60)
+    wanted = {
+        "Origin": "http://page.test",
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "if-none-match",
+    }
+    asked = urllib.request.Request(link.url, method="OPTIONS", headers=wanted)  # noqa: S310
+    with urllib.request.urlopen(asked) as reply:  # noqa: S310  (the emulator's own link)
+        allowed = reply.headers["Access-Control-Allow-Origin"]
+
+    assert [rule["AllowedMethods"] for rule in found] == [["PUT"]]
+    assert allowed in {"*", "http://page.test"}
 
 
 @pytest.mark.parametrize("spec", QUEUES, ids=lambda spec: spec.service)

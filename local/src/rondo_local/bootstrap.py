@@ -23,6 +23,7 @@ from rondo_core.rows import to_item
 from rondo_core.run_store import Absent, CommitConflict, Put
 from rondo_core.settings import AwsSettings, Secret, read_settings
 from rondo_core.topology import (
+    CORS_RULES,
     INDEX,
     MAX_RECEIVES,
     QUEUES,
@@ -186,6 +187,7 @@ def _make_bucket(s3: Any, bucket: str, region: str) -> None:  # noqa: ANN401
         place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
     with suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
         s3.create_bucket(Bucket=bucket, **place)
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": list(CORS_RULES)})
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
 

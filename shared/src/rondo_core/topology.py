@@ -11,6 +11,7 @@ from rondo_core import events
 from rondo_core.events import Event
 
 __all__ = [
+    "CORS_RULES",
     "INDEX",
     "MAX_RECEIVES",
     "QUEUES",
@@ -23,6 +24,12 @@ __all__ = [
 
 INDEX = "active"
 """The sparse index: hash key is the field of the same name, all fields projected."""
+
+CORS_RULES = ({"AllowedMethods": ["PUT"], "AllowedOrigins": ["*"], "AllowedHeaders": ["*"]},)
+"""The bucket's: pages of the inference server put files at links, whatever address it has.
+
+A link is all that it takes to put an object, so the page's origin proves nothing.
+"""
 
 MAX_RECEIVES = 5
 """Deliveries of one message before SQS moves it to the dead-letter queue."""
