@@ -434,6 +434,17 @@ def test_pictures_are_downloaded_with_their_names(service: Service) -> None:
     ]
 
 
+def test_pictures_with_too_many_pixels_together_are_refused_and_the_others_predicted() -> None:
+    huge, small = png((8_000, 5_000)), png()
+    files = [("a.png", huge), ("b.png", huge), ("c.png", small)]
+    with running(max_body_bytes=500_000) as service:
+        service.serve(shapes_export())
+        page = Document(send(service, SHAPES_PAGE, {"kind": "pictures", "resize": "on"}, *files))
+
+    assert "2 predicted, 1 refused" in page.text
+    assert "b.png refused a picture of 8000 x 5000 is over 67108864 pixels" in page.text
+
+
 def test_no_picture_or_only_bad_ones(service: Service) -> None:
     service.serve(shapes_export())
 

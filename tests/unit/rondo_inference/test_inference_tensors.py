@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rondo_core.errors import Invalid
+from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.input_schema import ImageInput
 from rondo_core.model_layers import Dense, Flatten
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
-from rondo_inference.contracts.pictures import decode_pictures
+from rondo_inference.contracts.pictures import PixelBudget, decode_pictures
 from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, plain_csv
 from rondo_inference.domain.negotiation import negotiated
 from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
@@ -538,6 +538,17 @@ def test_pictures_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(Invalid, match=text):
         decode_pictures(spec, files, fit="refuse")
+
+
+def test_the_pixels_of_all_pictures_of_a_request_are_counted_before_they_are_read() -> None:
+    large, small, broken = picture(size=(4, 4)), picture(size=(1, 1)), picture(size=(9, 9))[:60]
+    budget = PixelBudget(left=24)
+
+    decode_pictures(scans(), [large, small], fit="resize", budget=budget)
+    with pytest.raises(RowInvalid, match="a picture of 9 x 9 is over 67108864 pixels, with those"):
+        decode_pictures(scans(), [small, broken], fit="resize", budget=budget)
+
+    assert budget.left == 24 - 16 - 4 - 4  # a small one becomes as large as the model's
 
 
 def test_pictures_are_base64_in_json_too() -> None:

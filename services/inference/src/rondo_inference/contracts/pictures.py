@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,21 +13,45 @@ from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 
-__all__ = ["PICTURES", "Fit", "decode_pictures"]
+__all__ = ["MOST_PIXELS", "PICTURES", "Fit", "PixelBudget", "decode_pictures"]
 
 PICTURES = ("image/png", "image/jpeg")
 Fit = Literal["refuse", "resize"]
 """What happens to a picture of another size."""
 
 MOST_PIXELS = 64 * 1024 * 1024
-"""A small file can say that it is a very large picture."""
+"""Of one picture, and of all of a request: a small file can say that it is a very large picture."""
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _BRIGHTEST = 255.0
 
 
+@dataclass(slots=True)
+class PixelBudget:
+    """What is left of the pixels that a request may have read; a file's header tells its own."""
+
+    left: int = MOST_PIXELS
+
+    def spend(self, schema: ImageInput, picture: Image.Image, at: int) -> None:
+        """Take off what a picture costs: its own pixels, or the model's if they are more.
+
+        Raises:
+            RowInvalid: so many are not left; nothing is taken off.
+        """
+        cost = max(picture.width * picture.height, schema.width * schema.height)
+        if cost > self.left:
+            size = f"{picture.width} x {picture.height}"
+            rule = f"a picture of {size} is over {MOST_PIXELS} pixels, with those before it"
+            raise RowInvalid(at, None, rule)
+        self.left -= cost
+
+
 def decode_pictures(
-    spec: ModelSpec | None, files: Sequence[bytes | memoryview], *, fit: Fit
+    spec: ModelSpec | None,
+    files: Sequence[bytes | memoryview],
+    *,
+    fit: Fit,
+    budget: PixelBudget | None = None,
 ) -> Float32Array:
     """Return pictures as the model takes them, float32 (n, height, width, channels).
 
@@ -36,19 +61,23 @@ def decode_pictures(
         spec: of a model that takes pictures.
         files: PNG or JPEG.
         fit: whether a picture of another size is resized (bilinear) or refused.
+        budget: shared by the calls of one request; None: this is the only one.
 
     Raises:
         Invalid: the model takes no pictures, or there is none.
-        RowInvalid: names the picture that cannot be read or has another size.
+        RowInvalid: names the picture that cannot be read, has another size, or too many pixels.
     """
     if spec is None or not isinstance(spec.input, ImageInput):
         raise Invalid("the model takes no pictures")
     if not files:
         raise Invalid("there is no picture")
-    return np.stack([_decode(spec.input, file, at, fit) for at, file in enumerate(files)])
+    budget = budget or PixelBudget()
+    return np.stack([_decode(spec.input, file, at, fit, budget) for at, file in enumerate(files)])
 
 
-def _decode(schema: ImageInput, file: bytes | memoryview, at: int, fit: Fit) -> Float32Array:
+def _decode(
+    schema: ImageInput, file: bytes | memoryview, at: int, fit: Fit, budget: PixelBudget
+) -> Float32Array:
     mode = _MODES.get(schema.channels)
     if mode is None:
         raise Invalid(f"a picture file has no {schema.channels} channels")
@@ -58,6 +87,7 @@ def _decode(schema: ImageInput, file: bytes | memoryview, at: int, fit: Fit) -> 
                 size = f"{picture.width} x {picture.height}"
                 raise RowInvalid(at, None, f"a picture of {size} is over {MOST_PIXELS} pixels")
             _check_size(schema, picture, at, fit)
+            budget.spend(schema, picture, at)
             pixels = picture.convert(mode)
     except UnidentifiedImageError as exc:
         raise RowInvalid(at, None, "is neither PNG nor JPEG") from exc

@@ -16,7 +16,7 @@ from rondo_core.layout import Float32Array
 from rondo_core.model_inputs import decode_rows
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.contracts.messages import Request, UnsupportedMedia
-from rondo_inference.contracts.pictures import Fit, decode_pictures
+from rondo_inference.contracts.pictures import Fit, PixelBudget, decode_pictures
 from rondo_inference.domain.csv_rows import csv_rows
 from rondo_inference.domain.multipart import Part, decode_multipart
 from rondo_inference.domain.negotiation import media_parameter, media_type
@@ -201,9 +201,10 @@ def _pictures(spec: ModelSpec, files: tuple[Part, ...], fit: Fit) -> Asked:
         raise Invalid("no picture was chosen or drawn")
     good: list[Float32Array] = []
     faults: list[RowFault] = []
+    budget = PixelBudget()
     for at, file in enumerate(files):
         try:
-            good.append(decode_pictures(spec, [file.content], fit=fit))
+            good.append(decode_pictures(spec, [file.content], fit=fit, budget=budget))
         except RowInvalid as exc:
             faults.append(RowFault(at, None, exc.rule))
     inputs = np.concatenate(good) if good else np.empty((0, *spec.input.shape), np.float32)
