@@ -598,7 +598,7 @@ def test_every_page_forbids_what_it_does_not_need(service: Service, target: str)
         "frame-ancestors": "'none'",
     }
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
 
 
 def test_assets_are_kept_for_ever_since_their_address_changes_with_them(service: Service) -> None:

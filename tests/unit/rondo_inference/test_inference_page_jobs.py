@@ -199,6 +199,16 @@ def test_a_form_of_another_site_is_refused(service: Service, action: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://test", 404), ("http://evil.test", 400), ("null", 400), ("https://test:81", 400)],
+)
+def test_over_plain_http_the_origin_tells_the_site(
+    service: Service, origin: str, status: int
+) -> None:
+    assert service.ask("POST", f"{JOBS}/x/delete", origin=origin).status == status
+
+
+@pytest.mark.parametrize(
     ("files", "text"),
     [
         ([], "choose one file"),

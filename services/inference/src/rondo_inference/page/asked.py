@@ -1,5 +1,7 @@
 """What a request to the page says beside its forms: which site it is from, and which version."""
 
+from urllib.parse import urlsplit
+
 from rondo_core.errors import Invalid, NotFound
 from rondo_inference.contracts.messages import Request
 
@@ -11,12 +13,15 @@ _LONGEST_VERSION = 18
 def check_site(request: Request) -> None:
     """Refuse another site's form: a browser that knows a password sends it with that one as well.
 
+    Over plain HTTP browsers tell only the origin, and not that of every program.
+
     Raises:
         Invalid: it is one.
     """
-    site = request.header("sec-fetch-site")
-    if site not in {"", "none", "same-origin"}:
-        raise Invalid(f"a form of the page comes from the page itself, not from {site}")
+    site, origin = request.header("sec-fetch-site"), request.header("origin")
+    ours = not origin or urlsplit(origin).netloc == request.header("host")
+    if site not in {"none", "same-origin"} and (site or not ours):
+        raise Invalid(f"a form of the page comes from the page itself, not from {site or origin}")
 
 
 def version_of(request: Request) -> int | None:

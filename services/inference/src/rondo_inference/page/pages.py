@@ -26,7 +26,7 @@ _ASSETS = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
 }
-_SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+_SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
 _PAGE = {
     **_SAFE,
     "cache-control": "no-store",

@@ -81,7 +81,7 @@ class Access:
             headers: of the request.
             browser: whether the key may be the password of ``Authorization: Basic``, for which a
                 browser asks. Browsers send it again by themselves, also when a page of another
-                site makes them ask; so only the page, which changes nothing, takes it.
+                site makes them ask; so only the page takes it, which refuses such forms.
 
         Raises:
             Unknown: there is no such key.
