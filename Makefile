@@ -160,7 +160,7 @@ fuzz-api: install ## 100,000 requests made of the OpenAPI document, and 40,000 t
 
 .PHONY: screenshots
 screenshots: install ## Take the pictures of docs/images (after `make demo sample-models`; needs chromium)
-	$(BIN)/python docs/make_screenshots.py
+	$(BIN)/python -m docs.make_screenshots
 
 .PHONY: conformance
 conformance: install ## Hold every strategy against its paper, and write docs/conformance.md

@@ -1,7 +1,7 @@
 """Take the pictures of docs/images/ with Chromium: run `make demo sample-models` first.
 
-``python docs/make_screenshots.py [demo] [page]`` takes all, or those named; it needs a Chromium on
-PATH (Debian: ``apt-get install chromium``).
+``python -m docs.make_screenshots [demo] [page] [jobs]`` takes all, or those named; it needs a
+Chromium on PATH (Debian: ``apt-get install chromium``).
 """
 
 import csv
@@ -16,17 +16,26 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from sklearn.datasets import load_breast_cancer
 
+from rondo_local.emulators import start_redis
+from rondo_local.processes import Supervisor
 from rondo_local.readiness import free_port
+from tests.emulators import start_emulator
+from tests.integration.batch_stack import BatchStack, batch_stack, prices_csv
+from tests.unit.rondo_inference.exported import prices_export
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 REPORT = ROOT / "build" / "demo" / "report.html"
 MODELS = ROOT / "build" / "models"
 SECONDS = 60.0
+MOMENT = 2000
+"""Milliseconds until a bar has something to show."""
+
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -74,6 +83,25 @@ def page(browser: Browser) -> None:
             taken(narrow, "page-narrow.png")
 
 
+def jobs(browser: Browser) -> None:
+    """Take the picture of batch jobs: one is under way, and others are over."""
+    with stacked() as stack, opened(browser, {"width": 1100, "height": 900}) as wide:
+        for name, data in (
+            ("towns.csv", b"town\nAa\n"),
+            ("spring.csv", prices_csv(12_000, bad={7: "many,Aa"})),
+        ):
+            stack.over(stack.make(data, files=[{"name": name, "size": len(data)}]))
+        wide.goto(f"http://127.0.0.1:{stack.port}/page/models/prices")
+        wide.locator("#job-file").set_input_files(
+            {"name": "all-of-2026.csv", "mimeType": "text/csv", "buffer": prices_csv(300_000)}
+        )
+        wide.get_by_role("button", name="Make a job").click()
+        wide.locator(".job-list progress[value]").wait_for()
+        wide.wait_for_timeout(MOMENT)
+        wide.locator("nav[aria-label='Pages of jobs']").evaluate("end => end.scrollIntoView()")
+        taken(wide, "page-jobs.png")
+
+
 def draw(page: Page, points: tuple[tuple[float, float], ...]) -> None:
     """Draw on the canvas with the mouse."""
     canvas = page.locator("canvas")
@@ -95,6 +123,21 @@ def patients() -> bytes:
     rows[3][2] = "n/a"
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+@contextmanager
+def stacked() -> Iterator[BatchStack]:
+    """Serve the model of the batch jobs' tests from a store, with a worker."""
+    with TemporaryDirectory() as name, Supervisor(Path(name)) as supervisor:
+        folder = Path(name)
+        aws = start_emulator("ministack", supervisor, folder)
+        redis = start_redis(supervisor, build_folder=ROOT / "build", state_folder=folder)
+        with batch_stack(aws, redis.url, folder) as stack:
+            stack.promote(prices_export(1))
+            stack.start()
+            stack.start("batch-intake")
+            stack.start("batch-worker", CHUNK_BYTES="16384")
+            yield stack
 
 
 @contextmanager
@@ -146,6 +189,7 @@ def wait(address: str) -> None:
 PICTURES: dict[str, tuple[Callable[[Browser], None], Path, str]] = {
     "demo": (demo, REPORT, "make demo"),
     "page": (page, MODELS, "make sample-models"),
+    "jobs": (jobs, ROOT / "build" / "emulators", "make emulators"),
 }
 
 

@@ -15,6 +15,9 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from rondo_local.readiness import free_port
 from tests.architecture.packages import ROOT
+from tests.emulators import Aws
+from tests.integration.batch_stack import BatchStack, batch_stack
+from tests.unit.rondo_inference.exported import prices_export, shapes_export
 
 MODELS = ROOT / "build" / "models"
 NEEDED = ("breast-cancer", "digits", "identity")
@@ -62,6 +65,20 @@ def server() -> Iterator[str]:
     assert process.wait(timeout=SECONDS) == 0
 
 
+@pytest.fixture(scope="session")
+def stack(
+    ministack: Aws, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BatchStack]:
+    """Serve a store with batch jobs; more than 200 kB are too many to be answered at once."""
+    with batch_stack(ministack, redis_url, tmp_path_factory.mktemp("jobs")) as running:
+        running.promote(prices_export(1))
+        running.promote(shapes_export(1))
+        running.start(MAX_BODY_BYTES="200000")
+        running.start("batch-intake")
+        running.start("batch-worker", CHUNK_BYTES="4096")
+        yield running
+
+
 def is_ready(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=SECONDS) as reply:  # noqa: S310  (ours)
@@ -103,5 +120,19 @@ class Visitor:
 def visitor(chromium: Browser, server: str) -> Iterator[Visitor]:
     with ExitStack() as stack:
         found = Visitor(chromium, server, stack)
+        yield found
+    assert found.complaints == []
+
+
+@pytest.fixture
+def sender(chromium: Browser, stack: BatchStack) -> Iterator[Visitor]:
+    """Visit the server that has a store, when no job is left of another test."""
+    for model in ("prices", "shapes"):
+        for job in stack.call("GET", f"/batch/{model}/jobs")[2]["jobs"]:
+            at = f"/batch/{model}/jobs/{job['job_id']}"
+            stack.call("POST", f"{at}/cancel")
+            assert stack.call("DELETE", at)[0] == 204
+    with ExitStack() as contexts:
+        found = Visitor(chromium, f"http://127.0.0.1:{stack.port}", contexts)
         yield found
     assert found.complaints == []
