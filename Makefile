@@ -13,7 +13,7 @@ CHECKED := $(SOURCES) $(foreach folder,tests examples bench docs infra,\
 	$(if $(shell find $(folder) -name '*.py' -print -quit 2>/dev/null),$(folder)))
 # Each distribution with the extras that development needs.
 DISTS := ./shared[aws,export,service,testing,tracing] ./client[keras] ./services/gateway ./services/dispatcher \
-	./services/aggregator ./services/evaluator ./services/inference ./local[demo]
+	./services/aggregator ./services/evaluator ./services/inference[litert,tensorflow] ./local[demo]
 PROJECTS := pyproject.toml shared/pyproject.toml client/pyproject.toml \
 	$(wildcard services/*/pyproject.toml) local/pyproject.toml
 

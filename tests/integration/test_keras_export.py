@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,22 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from rondo_core.errors import Invalid, LayoutMismatch
-from rondo_core.exports import ExportFile, ExportInvalid, Tolerance
+from rondo_core.exports import TFLITE_FILE, ExportFile, ExportInvalid, Tolerance
 from rondo_core.holdout import decode_holdout
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.keras import build, evaluate, get_flat, layout_of, predict, set_flat
-from rondo_core.keras.export import ExportReport, export, golden_inputs, largest_difference
+from rondo_core.keras.export import (
+    ExportReport,
+    Run,
+    export,
+    golden_inputs,
+    largest_difference,
+    optional_form,
+)
 from rondo_core.layout import Float32Array
 from rondo_core.model_inputs import check_inputs, decode_rows
 from rondo_core.model_spec import ModelSpec, parse_model_spec
@@ -254,11 +263,13 @@ def test_no_example_is_refused() -> None:
 def outputs_of(folder: Path, report: ExportReport, inputs: Float32Array) -> list[Float32Array]:
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     loaded = tf.saved_model.load(folder / "saved_model")
+    lite = Interpreter(model_path=folder / TFLITE_FILE)
     return [
         session.run([report.output], {report.input: inputs})[0],
         loaded.signatures["serving_default"](**{report.input: tf.constant(inputs)})[
             report.output
         ].numpy(),
+        lite.get_signature_runner()(**{report.input: inputs})[report.output],
     ]
 
 
@@ -285,7 +296,7 @@ def test_probabilities_of_the_labels_sum_to_one(tmp_path: Path) -> None:
     spec = SPECS["churn"]
     report = export(spec, random_weights(spec), tmp_path)
 
-    (found, _) = outputs_of(tmp_path, report, golden_inputs(spec))
+    (found, *_) = outputs_of(tmp_path, report, golden_inputs(spec))
 
     assert found.sum(axis=1) == pytest.approx(1)
     assert found.min() >= 0
@@ -305,9 +316,10 @@ def test_a_report_lists_exactly_the_files_with_their_digests(tmp_path: Path) -> 
     }
     assert report.files == present
     assert list(report.files) == sorted(present)
-    assert {"golden.safetensors", "model.onnx", "saved_model/saved_model.pb"} <= present.keys()
+    assert {"golden.safetensors", "model.onnx", TFLITE_FILE} <= present.keys()
+    assert "saved_model/saved_model.pb" in present
     assert (report.input, report.output) == ("columns", "outputs")
-    assert set(report.differences) == {"ONNX Runtime", "SavedModel"}
+    assert set(report.differences) == {"LiteRT", "ONNX Runtime", "SavedModel"}
     assert max(report.differences.values()) < 1e-5
 
 
@@ -345,6 +357,7 @@ def test_every_activation_can_be_exported(activation: str, tmp_path: Path) -> No
 
     report = export(spec, random_weights(spec), tmp_path)
 
+    assert len(report.differences) == 3
     assert max(report.differences.values()) < 1e-5
 
 
@@ -383,3 +396,32 @@ def test_a_runtime_that_differs_is_refused(change: Any, message: str) -> None:
 
     with pytest.raises(ExportInvalid, match=message):
         largest_difference("it", run, INPUTS, OUTPUTS, Tolerance())
+
+
+def _cannot_convert(path: Path) -> Run:
+    path.write_bytes(b"half of it")
+    raise RuntimeError("an operation that it does not have")
+
+
+def _answers_one(path: Path) -> Run:
+    path.write_bytes(b"all of it")
+    return lambda inputs: np.ones((len(inputs), 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (_cannot_convert, "an operation that it does not have"),
+        (_answers_one, "LiteRT differs from Keras by 0.5"),
+    ],
+    ids=["fails", "disagrees"],
+)
+def test_a_form_that_fails_or_disagrees_is_left_out_and_the_log_says_why(
+    write: Callable[[Path], Run], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / TFLITE_FILE
+
+    assert optional_form("LiteRT", write, path, (INPUTS, OUTPUTS), Tolerance()) == {}
+
+    assert not path.exists()
+    assert [record.__dict__["reason"] for record in caplog.records] == [reason]

@@ -19,6 +19,8 @@ __all__ = [
     "GOLDEN_FILE",
     "INDEX_FILE",
     "ONNX_FILE",
+    "SAVED_MODEL_FOLDER",
+    "TFLITE_FILE",
     "ExportFile",
     "ExportIndex",
     "ExportInvalid",
@@ -33,6 +35,8 @@ __all__ = [
 
 INDEX_FILE = "export.json"
 ONNX_FILE = "model.onnx"
+TFLITE_FILE = "model.tflite"
+SAVED_MODEL_FOLDER = "saved_model"
 GOLDEN_FILE = "golden.safetensors"
 """Written by `rondo_core.holdout.encode_holdout`: ``x`` is float32 (n, *input shape), as the model
 takes it, ``y`` float32 (n, outputs), what Keras answered; n >= 1."""

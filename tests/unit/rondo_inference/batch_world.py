@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 
 from rondo_core.events import BatchEnded
@@ -27,8 +26,8 @@ from rondo_inference.batch.tasks import BatchWorker, run_task
 from rondo_inference.batch.wire import InputFile, JobView, NewJob
 from rondo_inference.contracts.pictures import decode_pictures
 from rondo_inference.domain.batch_job import BatchJob
-from rondo_inference.engines import open_onnx
 from tests.unit.rondo_inference.exported import Export, prices_export
+from tests.unit.rondo_inference.fakes import onnx_alone
 
 BUCKET = "models"
 LIMITS = ChunkLimits(chunk_bytes=15, record_bytes=1000, lanes=2, engine_rows=2)
@@ -94,9 +93,7 @@ class BatchWorld:
 
         return BatchWorker(
             ports=self.ports,
-            models=StoredModels(
-                self.store, open_engine=partial(open_onnx, threads=1), pictures=pictures
-            ),
+            models=StoredModels(self.store, engines=onnx_alone(), pictures=pictures),
             hints=self.hints,
             limits=self.limits,
             metrics=self.metrics,

@@ -7,8 +7,10 @@ import numpy as np
 from rondo_core.telemetry import Metrics
 from rondo_inference.batcher import Batcher
 from rondo_inference.domain.batching import BatchLimits
+from rondo_inference.domain.engine_choice import Choice
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors
-from rondo_inference.engines import Engine
+from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.runtimes import Engines, open_engines
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.stats import Stats
 from tests.unit.rondo_inference.exported import Export
@@ -16,6 +18,11 @@ from tests.unit.rondo_inference.exported import Export
 TABLE = Signature(
     (TensorInfo("columns", "FP32", (-1, 2)),), (TensorInfo("price", "FP32", (-1, 1)),)
 )
+ONNX_ALONE = Choice(((64, "onnxruntime"),))
+
+
+def onnx_alone() -> Engines:
+    return open_engines("onnxruntime", threads=1, copies=1, largest=64)
 
 
 class ZeroEngine:
@@ -58,4 +65,4 @@ def batcher_of(engine: Engine, **limits: int) -> Batcher:
 
 def served_by(export: Export, engine: Engine | None = None) -> ServedModel:
     chosen = engine or ZeroEngine()
-    return ServedModel(export.alias, export.spec, chosen, batcher_of(chosen))
+    return ServedModel(export.alias, export.spec, chosen, batcher_of(chosen), ONNX_ALONE)

@@ -16,7 +16,8 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.testing import MemoryModelStore
 from rondo_inference.batcher import Batcher
 from rondo_inference.domain.tensors import Tensors
-from rondo_inference.engines import Engine, open_onnx
+from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.runtimes import Engines, Runtime
 from rondo_inference.registry.loader import load_version
 from rondo_inference.registry.served import ServedModel
 from tests.unit.rondo_inference.exported import (
@@ -26,11 +27,7 @@ from tests.unit.rondo_inference.exported import (
     shapes_export,
     shapes_onnx,
 )
-from tests.unit.rondo_inference.fakes import TABLE, batcher_of
-
-
-def open_engine(model: bytes) -> Engine:
-    return open_onnx(model, threads=1)
+from tests.unit.rondo_inference.fakes import TABLE, batcher_of, onnx_alone
 
 
 def open_batcher(_alias: AliasRow, engine: Engine, row_seconds: float) -> Batcher:
@@ -41,9 +38,7 @@ def open_batcher(_alias: AliasRow, engine: Engine, row_seconds: float) -> Batche
 def load(export: Export) -> ServedModel:
     store = MemoryModelStore()
     export.store(store)
-    return load_version(
-        export.alias, store=store, open_engine=open_engine, open_batcher=open_batcher
-    )
+    return load_version(export.alias, store=store, engines=onnx_alone(), open_batcher=open_batcher)
 
 
 def test_a_loaded_version_computes_what_was_exported() -> None:
@@ -71,7 +66,7 @@ def test_a_missing_object_is_not_found(name: str) -> None:
     export.store(store)
 
     with pytest.raises(NotFound, match=f"{export_file(gone).sha256}/{name}"):
-        load_version(export.alias, store=store, open_engine=open_engine, open_batcher=open_batcher)
+        load_version(export.alias, store=store, engines=onnx_alone(), open_batcher=open_batcher)
 
 
 @pytest.mark.parametrize("name", [ONNX_FILE, GOLDEN_FILE])
@@ -83,7 +78,7 @@ def test_one_flipped_byte_in_a_file_is_found_by_its_digest(name: str) -> None:
     store.put(export_file_key(export.index, name), bytes(data))
 
     with pytest.raises(ExportInvalid, match=f"{name}: .* bytes with SHA-256"):
-        load_version(export.alias, store=store, open_engine=open_engine, open_batcher=open_batcher)
+        load_version(export.alias, store=store, engines=onnx_alone(), open_batcher=open_batcher)
 
 
 def test_an_index_of_other_weights_is_refused() -> None:
@@ -180,6 +175,6 @@ def test_outputs_of_another_shape_than_the_golden_ones_are_refused() -> None:
         load_version(
             export.alias,
             store=store,
-            open_engine=lambda _: ShortEngine(),
+            engines=Engines((Runtime("short", ONNX_FILE, lambda _: ShortEngine()),)),
             open_batcher=open_batcher,
         )

@@ -48,7 +48,8 @@ class Loader:
             raise self.fault
         self.resident += MEGABYTE
         export = prices_export(alias.model_version) if alias.model == "prices" else shapes_export()
-        return ServedModel(alias, export.spec, served_by(export).engine, served_by(export).batcher)
+        made = served_by(export)
+        return ServedModel(alias, export.spec, made.engine, made.batcher, made.choice)
 
 
 @dataclass

@@ -12,7 +12,6 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Delete, Item, Put
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
-from rondo_inference.engines import Engine, open_onnx
 from rondo_inference.registry.aliases import StoreAliases
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loader import load_version
@@ -21,7 +20,7 @@ from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
 from rondo_inference.stats import StatsBook
 from tests.unit.rondo_inference.exported import Export, prices_export, prices_onnx, shapes_export
-from tests.unit.rondo_inference.fakes import batcher_of
+from tests.unit.rondo_inference.fakes import batcher_of, onnx_alone
 
 
 class ForgetfulRows(MemoryRunStore):
@@ -53,10 +52,6 @@ class FlakyStore(MemoryModelStore):
         return super().get(key, start=start, stop=stop, version=version)
 
 
-def _open(model: bytes) -> Engine:
-    return open_onnx(model, threads=1)
-
-
 @dataclass
 class Replica:
     """An inference process without its HTTP side."""
@@ -84,7 +79,7 @@ class Replica:
         return load_version(
             alias,
             store=self.store,
-            open_engine=_open,
+            engines=onnx_alone(),
             open_batcher=lambda _alias, engine, _seconds: batcher_of(engine),
         )
 

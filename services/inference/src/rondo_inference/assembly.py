@@ -18,12 +18,13 @@ from rondo_inference.batcher import Batcher
 from rondo_inference.contracts.multi_model import Describe
 from rondo_inference.contracts.table import DoorRules, every_route
 from rondo_inference.domain.batching import BatchLimits
-from rondo_inference.engines import Engine, open_onnx, prime
+from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.runtimes import Engines, open_engines
 from rondo_inference.handlers import Inference
 from rondo_inference.page.routes import routes as page_routes
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
-from rondo_inference.registry.loader import OpenBatcher, OpenEngine
+from rondo_inference.registry.loader import OpenBatcher
 from rondo_inference.registry.loading import Loading, yield_the_cpu
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
@@ -45,7 +46,7 @@ class Load(Protocol):
     """Loads a version from wherever it is kept; see ``load_version`` and ``load_folder``."""
 
     def __call__(
-        self, alias: AliasRow, *, open_engine: OpenEngine, open_batcher: OpenBatcher
+        self, alias: AliasRow, *, engines: Engines, open_batcher: OpenBatcher
     ) -> ServedModel:
         """Return it."""
         ...
@@ -95,7 +96,6 @@ def assembled(
         NotFound: there is no file of keys.
         Invalid: the file of keys is malformed.
     """
-    prime()
     with (
         ThreadPoolExecutor(settings.threads or cpus, thread_name_prefix="engine") as workers,
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
@@ -170,7 +170,12 @@ def _memory(plan: _Plan, load: Load) -> Memory:
         plan.catalogue,
         partial(
             load,
-            open_engine=partial(open_onnx, threads=settings.intra_op_threads),
+            engines=open_engines(
+                settings.engines,
+                threads=settings.intra_op_threads,
+                copies=plan.engines,
+                largest=settings.max_batch_rows,
+            ),
             open_batcher=_batchers(plan),
         ),
         plan.clock,

@@ -25,7 +25,7 @@ from rondo_inference.batch.sweep import BatchSweeper, ask_for_plans
 from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app
 from rondo_inference.contracts.pictures import Fit, decode_pictures
 from rondo_inference.domain.batch_job import SERVICE
-from rondo_inference.engines import open_onnx
+from rondo_inference.engines.runtimes import open_engines
 
 __all__ = ["open_worker", "run"]
 
@@ -85,7 +85,12 @@ def open_worker(settings: BatchSettings, metrics: Metrics, app: Celery) -> Batch
         ports=ports,
         models=StoredModels(
             ports.objects,
-            open_engine=partial(open_onnx, threads=settings.intra_op_threads),
+            engines=open_engines(
+                settings.engines,
+                threads=settings.intra_op_threads,
+                copies=1,
+                largest=settings.engine_rows,
+            ),
             pictures=pictures,
         ),
         hints=CeleryHints(app),

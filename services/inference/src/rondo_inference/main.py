@@ -21,11 +21,12 @@ from rondo_inference.batch.ports import Ports as JobPorts
 from rondo_inference.command import environment
 from rondo_inference.domain.batch_job import SERVICE
 from rondo_inference.domain.cpus import usable_cpus
+from rondo_inference.engines.runtimes import Engines
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
 from rondo_inference.registry.heap import keep_large_apart
-from rondo_inference.registry.loader import OpenBatcher, OpenEngine, load_version
+from rondo_inference.registry.loader import OpenBatcher, load_version
 from rondo_inference.registry.loading import yield_the_cpu
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
@@ -100,9 +101,9 @@ def _orders(aws: "AwsPorts", settings: Settings) -> Orders:
 
 
 def _loads(folders: FolderAliases | MountedFolders) -> Load:
-    def load(alias: AliasRow, *, open_engine: OpenEngine, open_batcher: OpenBatcher) -> ServedModel:
+    def load(alias: AliasRow, *, engines: Engines, open_batcher: OpenBatcher) -> ServedModel:
         folder = folders.folder_of(alias)
-        return load_folder(alias, folder=folder, open_engine=open_engine, open_batcher=open_batcher)
+        return load_folder(alias, folder=folder, engines=engines, open_batcher=open_batcher)
 
     return load
 

@@ -34,6 +34,8 @@ class Settings(AwsSettings):
         threads: predictions that are computed at a time; 0: as many as there are CPUs.
         intra_op_threads: that one prediction uses. With two CPUs one gives a quarter more requests
             a second than two, and no later answer to a single caller.
+        engines: names, parted by commas, of what may compute: onnxruntime, litert, tensorflow, the
+            preferred one first; none: ONNX Runtime, and LiteRT where it is installed.
         picture_size: what happens to a picture file of another size: refuse or resize.
         api_keys_file: keys and what they are for; none: everybody may ask everything.
         cors: whether pages of other sites may ask.
@@ -67,6 +69,7 @@ class Settings(AwsSettings):
     queue_seconds: float = 10.0
     threads: int = 0
     intra_op_threads: int = 1
+    engines: str = ""
     picture_size: str = "refuse"
     api_keys_file: str | None = None
     cors: bool = False

@@ -142,11 +142,13 @@ class StatsBook:
     Attributes:
         pages: (model, version) -> numbers.
         events: what happened to models as such: (event, model) -> how often.
+        dropped: (engine, model) -> how often a version was loaded without the engine.
         answers: (route, status) -> seconds of the answers over HTTP.
     """
 
     pages: dict[tuple[str, int], Stats] = field(default_factory=dict)
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     answers: dict[tuple[str, int], Histogram] = field(default_factory=dict)
 
     def of(self, model: str, version: int) -> Stats:

@@ -1,22 +1,27 @@
-"""Turning weights into what is served: ONNX and SavedModel, proved to agree with Keras.
+"""Turning weights into what is served: ONNX, SavedModel, LiteRT, proved to agree with Keras.
 
-Both take raw inputs (preprocessing is inside) and any number of examples, and give one output,
+All take raw inputs (preprocessing is inside) and any number of examples, and give one output,
 float32 (n, outputs): a probability for each label, or the number.
 """
 
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import onnxruntime
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from rondo_core.exports import (
     GOLDEN_FILE,
     ONNX_FILE,
+    SAVED_MODEL_FOLDER,
+    TFLITE_FILE,
     ExportFile,
     ExportInvalid,
     Tolerance,
@@ -32,16 +37,17 @@ from rondo_core.weights import sha256_file
 
 __all__ = [
     "OUTPUT_NAME",
-    "SAVED_MODEL_FOLDER",
     "ExportReport",
     "Run",
     "export",
     "golden_inputs",
     "largest_difference",
+    "optional_form",
 ]
 
+log = logging.getLogger(__name__)
+
 OUTPUT_NAME = "outputs"
-SAVED_MODEL_FOLDER = "saved_model"
 _GOLDEN_EXAMPLES = 8
 
 Run = Callable[[Float32Array], Float32Array]
@@ -56,7 +62,8 @@ class ExportReport:
         input: name of the one input, of all runtimes.
         output: name of the one output.
         tolerance: what every runtime was held to.
-        differences: runtime -> largest absolute difference from Keras on the golden inputs.
+        differences: runtime -> largest absolute difference from Keras on the golden inputs; LiteRT
+            is not among them where the model cannot be converted for it.
     """
 
     files: dict[str, ExportFile]
@@ -79,7 +86,7 @@ def export(spec: ModelSpec, flat: Float32Array, folder: Path) -> ExportReport:
 
     Raises:
         LayoutMismatch: ``flat`` is not the weights of this spec.
-        ExportInvalid: a runtime answers otherwise than Keras; names it and the difference.
+        ExportInvalid: SavedModel or ONNX answers otherwise than Keras; names it and the difference.
     """
     model = build(spec)
     set_flat(model, flat)
@@ -95,6 +102,9 @@ def export(spec: ModelSpec, flat: Float32Array, folder: Path) -> ExportReport:
         name: largest_difference(name, run, inputs, outputs, tolerance)
         for name, run in runtimes.items()
     }
+    differences |= optional_form(
+        "LiteRT", partial(_tflite, folder), folder / TFLITE_FILE, (inputs, outputs), tolerance
+    )
     (folder / GOLDEN_FILE).write_bytes(encode_holdout(inputs, outputs))
     return ExportReport(
         files=_files(folder),
@@ -146,6 +156,49 @@ def _onnx(serving: keras.Model, path: Path) -> Run:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (name,) = (found.name for found in session.get_inputs())
     return lambda inputs: np.asarray(session.run([OUTPUT_NAME], {name: inputs})[0])
+
+
+def _tflite(folder: Path, path: Path) -> Run:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL_FOLDER))
+    path.write_bytes(converter.convert())
+    interpreter = Interpreter(model_path=path, num_threads=1)
+    (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(inputs: Float32Array) -> Float32Array:
+        interpreter.resize_tensor_input(takes["index"], inputs.shape, strict=True)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(takes["index"], inputs)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(gives["index"]))
+
+    return run
+
+
+def optional_form(
+    name: str,
+    write: Callable[[Path], Run],
+    path: Path,
+    golden: tuple[Float32Array, Float32Array],
+    tolerance: Tolerance,
+) -> dict[str, float]:
+    """Write a form that an export may lack; where it fails or disagrees, log why and remove it.
+
+    Args:
+        name: of the runtime.
+        write: makes the file, and returns what runs it.
+        path: of the file.
+        golden: inputs, and what Keras answered.
+        tolerance: for each output.
+
+    Returns:
+        The runtime with its largest difference, or nothing.
+    """
+    try:
+        return {name: largest_difference(name, write(path), *golden, tolerance)}
+    except Exception as exc:  # noqa: BLE001  (converters raise whatever; the version is served without)
+        path.unlink(missing_ok=True)
+        log.warning("form not exported", extra={"runtime": name, "reason": str(exc)})
+        return {}
 
 
 def largest_difference(

@@ -7,8 +7,9 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.model_store import ModelStore, spec_key
 from rondo_inference.domain.batch_records import DecodePictures
-from rondo_inference.engines import Engine
-from rondo_inference.registry.loader import OpenEngine, proved_engine, read_version
+from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.runtimes import Engines
+from rondo_inference.registry.loader import proved_version, read_version
 
 __all__ = ["StoredModels"]
 
@@ -18,7 +19,7 @@ class StoredModels:
 
     Args:
         store: the bucket.
-        open_engine: opens an ONNX file.
+        engines: what may compute.
         pictures: reads picture files.
         most: versions that are kept; the one that was not asked for the longest goes first.
     """
@@ -27,12 +28,12 @@ class StoredModels:
         self,
         store: ModelStore,
         *,
-        open_engine: OpenEngine,
+        engines: Engines,
         pictures: DecodePictures,
         most: int = 2,
     ) -> None:
         self._store = store
-        self._open_engine = open_engine
+        self._open = engines
         self._pictures = pictures
         self._most = most
         self._specs: dict[str, ModelSpec] = {}
@@ -55,8 +56,7 @@ class StoredModels:
         """Return an engine, loaded, checked against its golden outputs and warm."""
         if alias.export not in self._engines:
             files = read_version(alias, store=self._store)
-            engine, _ = proved_engine(files, open_engine=self._open_engine)
-            self._engines[alias.export] = engine
+            self._engines[alias.export] = proved_version(alias, files, self._open).engine
             if len(self._engines) > self._most:
                 self._engines.popitem(last=False)
         self._engines.move_to_end(alias.export)

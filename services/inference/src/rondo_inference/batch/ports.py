@@ -11,7 +11,7 @@ from rondo_core.model_store import ModelStore
 from rondo_core.object_folders import ObjectFolders
 from rondo_core.run_store import RunStore
 from rondo_inference.domain.batch_records import DecodePictures
-from rondo_inference.engines import Engine
+from rondo_inference.engines.engine import Engine
 
 __all__ = ["ChunkLimits", "Hints", "Models", "Ports"]
 
@@ -71,7 +71,7 @@ class Hints(Protocol):
 class Models(Protocol):
     """Versions that are loaded and proved. Blocks while one is loaded.
 
-    Raises as ``read_version`` and ``proved_engine`` do.
+    Raises as ``read_version`` and ``proved_version`` do.
     """
 
     def spec(self, alias: AliasRow) -> ModelSpec:

@@ -23,7 +23,7 @@ from rondo_inference.domain.batch_records import (
     read_pictures,
     read_rows,
 )
-from rondo_inference.engines import Engine
+from rondo_inference.engines.engine import Engine
 
 __all__ = ["MOST_TRIES", "file_names", "score_chunk"]
 

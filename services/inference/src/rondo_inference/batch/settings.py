@@ -24,6 +24,8 @@ class BatchSettings(CelerySettings):
         lanes: tasks of one job that wait for workers at a time, so that jobs take turns.
         engine_rows: rows of one run of the engine.
         intra_op_threads: that one run uses.
+        engines: names, parted by commas, of what may compute: onnxruntime, litert, tensorflow, the
+            preferred one first; none: ONNX Runtime, and LiteRT where it is installed.
         picture_size: what happens to a picture file of another size: refuse or resize.
     """
 
@@ -35,6 +37,7 @@ class BatchSettings(CelerySettings):
     lanes: int = 16
     engine_rows: int = 256
     intra_op_threads: int = 1
+    engines: str = ""
     picture_size: str = "refuse"
 
     def __post_init__(self) -> None:

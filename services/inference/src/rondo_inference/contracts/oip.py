@@ -34,9 +34,9 @@ from rondo_inference.registry.served import ServedModel
 __all__ = [
     "BINARY",
     "EXTENSIONS",
-    "PLATFORM",
     "ask_infer",
     "is_vendor_binary",
+    "platform_of",
     "routes",
     "server_name",
 ]
@@ -48,7 +48,11 @@ _VENDOR_SIZE = re.compile(
     rf"{re.escape(VENDOR)}\s*;\s*json-header-size\s*=\s*(?P<size>[^;\s]*)\s*", re.IGNORECASE
 )
 EXTENSIONS = ("binary_tensor_data", "model_repository", "statistics")
-PLATFORM = "onnxruntime_onnx"
+_PLATFORMS = {
+    "onnxruntime": "onnxruntime_onnx",
+    "litert": "litert_tflite",
+    "tensorflow": "tensorflow_savedmodel",
+}
 UNLOAD_SECONDS = 60.0
 _MODEL = r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[0-9]{1,18}))?"
 
@@ -152,6 +156,11 @@ def _ready(ready: Callable[[], bool], _: Request) -> Answer:
     return json_answer({"live": value, "ready": value}, status=200 if value else 503)
 
 
+def platform_of(served: ServedModel) -> str:
+    """Return what computes a lone row, as ``<project>_<format>``."""
+    return _PLATFORMS[served.choice.of_one_row]
+
+
 def _server(_: Request) -> Answer:
     name, version = server_name()
     return json_answer({"name": name, "version": version, "extensions": EXTENSIONS})
@@ -171,7 +180,7 @@ async def _model(inference: Inference, request: Request) -> Answer:
             {
                 "name": served.name,
                 "versions": [str(one) for one in inference.catalogue.versions(served.name)],
-                "platform": PLATFORM,
+                "platform": platform_of(served),
                 "inputs": [_as_json(info) for info in served.signature.inputs],
                 "outputs": [_as_json(info) for info in served.signature.outputs],
             }

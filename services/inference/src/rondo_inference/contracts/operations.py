@@ -70,4 +70,5 @@ def _as_json(slot: Slot) -> dict[str, object]:
         "promoted_at": slot.served.alias.promoted_at,
         "inputs": [(info.name, info.datatype, info.shape) for info in signature.inputs],
         "outputs": [(info.name, info.datatype, info.shape) for info in signature.outputs],
+        "engines": slot.served.choice,
     }

@@ -79,6 +79,26 @@ class StatsCollector(Collector):
         for (event, model), count in list(self._book.events.items()):
             events.add_metric([event, model], count)
         yield events
+        yield from self._of_engines()
         yield GaugeMetricFamily(
             "rondo_inference_memory_bytes", "of all loaded versions", self._memory.used_bytes
         )
+
+    def _of_engines(self) -> Iterator[Metric]:
+        chosen = GaugeMetricFamily(
+            "rondo_inference_engine_rows",
+            "up to how many rows a batch is that the engine computes",
+            labels=(*_LABELS, "engine"),
+        )
+        for served in self._memory.loaded:
+            for rows, engine in served.choice.by_rows:
+                chosen.add_metric([served.name, str(served.version), engine], rows)
+        yield chosen
+        dropped = CounterMetricFamily(
+            "rondo_inference_engines_dropped",
+            "engines that failed or disagreed while a version was loaded",
+            labels=("engine", "model"),
+        )
+        for (engine, model), count in list(self._book.dropped.items()):
+            dropped.add_metric([engine, model], count)
+        yield dropped

@@ -1,6 +1,7 @@
 """The files of a version in a folder; docs/serving.md describes them."""
 
 import contextlib
+from functools import partial
 from pathlib import Path
 
 from rondo_core.errors import Invalid, NotFound
@@ -8,13 +9,16 @@ from rondo_core.exports import (
     GOLDEN_FILE,
     INDEX_FILE,
     ONNX_FILE,
+    ExportIndex,
     ExportInvalid,
     parse_export_index,
     verified,
 )
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import parse_model_spec
-from rondo_inference.registry.loader import OpenBatcher, OpenEngine, VersionFiles, open_version
+from rondo_inference.engines.runtimes import Engines
+from rondo_inference.registry.loader import OpenBatcher, open_version
+from rondo_inference.registry.proving import VersionFiles
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["SPEC_FILE", "load_folder", "read_file", "read_folder"]
@@ -25,7 +29,7 @@ LARGEST_FILE_BYTES = 2 * 1024**3
 
 
 def load_folder(
-    alias: AliasRow, *, folder: Path, open_engine: OpenEngine, open_batcher: OpenBatcher
+    alias: AliasRow, *, folder: Path, engines: Engines, open_batcher: OpenBatcher
 ) -> ServedModel:
     """Load a version from its folder. Blocks; safe to repeat.
 
@@ -35,28 +39,34 @@ def load_folder(
             lists, or the model computes something else than its golden outputs.
     """
     files = read_folder(folder)
-    return open_version(alias, files, open_engine=open_engine, open_batcher=open_batcher)
+    return open_version(alias, files, engines=engines, open_batcher=open_batcher)
 
 
 def read_folder(folder: Path) -> VersionFiles:
-    """Read the files of a version; see `load_folder` for what is raised."""
-    onnx = read_file(folder, ONNX_FILE)
-    if onnx is None:
+    """Read what tells of a version; engines read the models. Raises as `load_folder` does."""
+    if not (folder / ONNX_FILE).exists():
         raise NotFound(f"{folder / ONNX_FILE} does not exist")
     index_data, spec = read_file(folder, INDEX_FILE), read_file(folder, SPEC_FILE)
     if index_data is None and spec is None:
-        return VersionFiles(onnx)
+        return VersionFiles(partial(_existing, folder))
     if index_data is None or spec is None:  # half of a copy that goes on, and nothing to verify by
         missing = INDEX_FILE if index_data is None else SPEC_FILE
         raise ExportInvalid(f"{folder / missing} does not exist, and belongs to the other")
     index = parse_export_index(index_data)
-    golden = read_file(folder, GOLDEN_FILE)
-    if golden is None:
-        raise ExportInvalid(f"{folder / GOLDEN_FILE} does not exist")
-    for name, data in ((ONNX_FILE, onnx), (GOLDEN_FILE, golden)):
-        verified(data, name=name, sha256=index.files[name].sha256)
     verified(spec, name=SPEC_FILE, sha256=index.spec)
-    return VersionFiles(onnx, parse_model_spec(spec), index, golden)
+    golden = _verified(folder, index, GOLDEN_FILE)
+    return VersionFiles(partial(_verified, folder, index), parse_model_spec(spec), index, golden)
+
+
+def _verified(folder: Path, index: ExportIndex, name: str) -> bytes:
+    return verified(_existing(folder, name), name=name, sha256=index.files[name].sha256)
+
+
+def _existing(folder: Path, name: str) -> bytes:
+    data = read_file(folder, name)
+    if data is None:
+        raise ExportInvalid(f"{folder / name} does not exist")
+    return data
 
 
 def read_file(folder: Path, name: str) -> bytes | None:

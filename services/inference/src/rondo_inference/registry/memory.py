@@ -16,7 +16,7 @@ from rondo_inference.registry.heap import give_back
 from rondo_inference.registry.served import ServedModel, same_version
 from rondo_inference.stats import StatsBook
 
-__all__ = ["Memory", "NoRoom", "resident_bytes"]
+__all__ = ["Memory", "NoRoom", "give_back", "resident_bytes"]
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ class Memory:
             self._held.append(served)
             self.catalogue.fill(served)
             self.book.note("load", alias.model)
+            for engine in served.choice.dropped:
+                self.book.dropped[engine, alias.model] += 1
             self._forget_swapped()
             give_back()
             return served
@@ -133,6 +135,11 @@ class Memory:
             if not any(slot.served is served and not slot.lazy for slot in slots):
                 self._remove(served)
         give_back()
+
+    @property
+    def loaded(self) -> tuple[ServedModel, ...]:
+        """The loaded versions."""
+        return tuple(self._held)
 
     @property
     def used_bytes(self) -> int:

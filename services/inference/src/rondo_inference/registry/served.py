@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.batcher import Batcher
+from rondo_inference.domain.engine_choice import Choice
 from rondo_inference.domain.tensors import Signature
-from rondo_inference.engines import Engine
+from rondo_inference.engines.engine import Engine
 
 __all__ = ["ServedModel", "Usage", "same_version"]
 
@@ -38,6 +39,7 @@ class ServedModel:
             the tensors are known.
         engine: computes the outputs.
         batcher: brings requests to the engine.
+        choice: which runtimes the engine is.
         usage: who holds it.
     """
 
@@ -45,6 +47,7 @@ class ServedModel:
     spec: ModelSpec | None
     engine: Engine
     batcher: Batcher
+    choice: Choice
     usage: Usage = field(default_factory=Usage)
 
     @property

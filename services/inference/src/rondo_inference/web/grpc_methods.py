@@ -118,7 +118,7 @@ class GrpcMethods:
             return pb.ModelMetadataResponse(
                 name=served.name,
                 versions=[str(one) for one in self.inference.catalogue.versions(served.name)],
-                platform=oip.PLATFORM,
+                platform=oip.platform_of(served),
                 inputs=[describe_tensor(info) for info in served.signature.inputs],
                 outputs=[describe_tensor(info) for info in served.signature.outputs],
             )

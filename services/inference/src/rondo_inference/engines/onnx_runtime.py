@@ -1,7 +1,7 @@
-"""What computes a prediction: the port, and ONNX Runtime behind it."""
+"""ONNX Runtime: what every version can be computed with."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -9,8 +9,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from rondo_core.exports import ONNX_FILE, ExportInvalid
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
+from rondo_inference.engines.engine import Engine
 
-__all__ = ["Engine", "OnnxEngine", "open_onnx", "prime"]
+__all__ = ["OnnxEngine", "open_onnx", "prime"]
 
 _REFUSALS = (
     native.Fail,
@@ -47,23 +48,6 @@ _SMALLEST = bytes.fromhex(
     "080a0208010a02080162130a0162120e0a0c080112080a0208010a02080142040a001011"
 )
 """An ONNX model that multiplies a number by itself."""
-
-
-class Engine(Protocol):
-    """One version, ready to compute."""
-
-    @property
-    def signature(self) -> Signature:
-        """What goes in and what comes out."""
-        ...
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """Return the outputs, in the signature's order, for inputs in the signature's order.
-
-        Blocks while it computes, without the interpreter's lock. Safe to call from several threads
-        at once. A pure function of its argument.
-        """
-        ...
 
 
 class OnnxEngine:

@@ -1,0 +1,1 @@
+"""What computes a prediction: the port, a module for each runtime, and the choice between them."""

@@ -1,0 +1,177 @@
+"""From the files of a version to engines that are warm and proved to compute as Keras did."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rondo_core.errors import Invalid, NotFound
+from rondo_core.exports import (
+    GOLDEN_FILE,
+    ONNX_FILE,
+    ExportIndex,
+    ExportInvalid,
+)
+from rondo_core.holdout import decode_holdout
+from rondo_core.model_spec import ModelSpec
+from rondo_inference.domain.engine_choice import Choice
+from rondo_inference.domain.tensors import TensorInfo, Tensors
+from rondo_inference.engines.contest import ByRows, Contest
+from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.golden import Golden
+from rondo_inference.engines.runtimes import Engines, Runtime
+
+__all__ = ["Proved", "VersionFiles", "proved_engine"]
+
+_WARM_ROWS = (1, 2, 4, 8)
+_TIMED_RUNS = 3
+_UNKNOWN_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFiles:
+    """What a version consists of, wherever it was kept.
+
+    Attributes:
+        read: returns one of its files, verified where there is an index. Raises ``NotFound`` or
+            ``Invalid`` where it is missing or another, ``Unavailable`` where it may come later.
+        spec: what its columns and labels are, or None for a model that is only tensors.
+        index: names input and output and the tolerance; where there is a spec there is an index.
+        golden: inputs and what Keras answered; where there is a spec there are golden outputs.
+    """
+
+    read: Callable[[str], bytes]
+    spec: ModelSpec | None = None
+    index: ExportIndex | None = None
+    golden: bytes | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that engines may read."""
+        return (ONNX_FILE,) if self.index is None else tuple(self.index.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What computes a version.
+
+    Attributes:
+        engine: warm.
+        row_seconds: that one row takes.
+        choice: which runtimes it is.
+        seconds: rows of a batch -> runtime -> what it took; empty where nothing was to choose.
+    """
+
+    engine: Engine
+    row_seconds: float
+    choice: Choice
+    seconds: Mapping[int, Mapping[str, float]]
+
+
+def proved_engine(files: VersionFiles, engines: Engines) -> Proved:
+    """Open and check every engine that the version is exported for; take the fastest, and warm it.
+
+    Raises:
+        Invalid, NotFound: no engine can compute it; the error is that of the preferred one.
+        Unavailable: a file may come later.
+    """
+    golden = _golden(files)
+    found, failures = _opened(files, golden, engines)
+    by_rows: tuple[tuple[int, str], ...] = ((engines.largest, next(iter(found))),)
+    seconds: Mapping[int, Mapping[str, float]] = {}
+    if golden is not None and len(found) > 1:
+        contest = Contest(found, golden, engines.largest)
+        by_rows = contest.by_rows()
+        seconds = contest.seconds
+        failures |= contest.failures
+    engine = found[by_rows[0][1]]
+    if len(by_rows) > 1:
+        engine = ByRows([(rows, found[name]) for rows, name in by_rows])
+    return Proved(engine, _row_seconds(engine, golden), Choice(by_rows, failures), seconds)
+
+
+def _golden(files: VersionFiles) -> Golden | None:
+    if files.spec is None or files.index is None or files.golden is None:
+        return None
+    inputs, outputs = decode_holdout(files.golden)
+    _check_shapes(files.spec, inputs.shape, outputs.shape)
+    return Golden(inputs.astype(np.float32), outputs.astype(np.float32), files.index.tolerance)
+
+
+def _opened(
+    files: VersionFiles, golden: Golden | None, engines: Engines
+) -> tuple[dict[str, Engine], dict[str, str]]:
+    """Return the engines that agree with the golden outputs, and why others are not among them."""
+    found: dict[str, Engine] = {}
+    failures: dict[str, str] = {}
+    error: Invalid | NotFound | None = None
+    for runtime in engines.runtimes:
+        names = runtime.files(files.names)
+        if not names or (runtime.spare and found):
+            continue
+        try:
+            engine = runtime.open({name: files.read(name) for name in names})
+            _check(engine, runtime, files, golden)
+        except (Invalid, NotFound) as exc:
+            failures[runtime.name] = str(exc)
+            error = error or exc
+        else:
+            found[runtime.name] = engine
+    if not found:
+        raise error or NotFound("the version has no file that an engine reads")
+    error = None  # it holds this call's variables, and with them engines that will be let go
+    return found, failures
+
+
+def _check(engine: Engine, runtime: Runtime, files: VersionFiles, golden: Golden | None) -> None:
+    if golden is not None and files.index is not None and files.spec is not None:
+        _check_ends(engine, files.index, files.spec, runtime.file)
+        golden.check(engine, golden.rows, file=runtime.file)
+
+
+def _check_ends(engine: Engine, index: ExportIndex, spec: ModelSpec, file: str) -> None:
+    """A version with a spec has one float32 input and one output of exactly the spec's shapes."""
+    signature = engine.signature
+    for kind, found, name, sides in (
+        ("input", signature.inputs, index.input, len(spec.input.shape)),
+        ("output", signature.outputs, index.output, 1),
+    ):
+        ends = [(info.name, info.datatype, len(info.shape)) for info in found]
+        if ends != [(name, "FP32", 1 + sides)]:
+            wanted = f"one float32 {name!r} with {1 + sides} axes"
+            raise ExportInvalid(f"{file}: its {kind} is {ends}, promised was {wanted}")
+
+
+def _check_shapes(spec: ModelSpec, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    wanted = (inputs[0], *spec.input.shape), (inputs[0], len(spec.outputs))
+    if (inputs, outputs) != wanted:
+        raise ExportInvalid(f"{GOLDEN_FILE}: shapes {inputs} and {outputs}, expected {wanted}")
+
+
+def _row_seconds(engine: Engine, golden: Golden | None) -> float:
+    if golden is not None:
+        return _warm_up(engine, (golden.inputs,))
+    try:
+        return _warm_up(engine, tuple(map(_zeros, engine.signature.inputs)))
+    except ExportInvalid:
+        return _UNKNOWN_SECONDS  # nobody can say which shapes a bare model likes
+
+
+def _zeros(info: TensorInfo) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
+    shape = tuple(max(1, side) for side in info.shape)
+    return np.full(shape, b"", object) if info.dtype == object else np.zeros(shape, info.dtype)
+
+
+def _warm_up(engine: Engine, examples: Tensors) -> float:
+    """Run batches of several sizes: the runtime plans its memory by shape. Return a row's cost."""
+    if engine.signature.by_row:
+        for rows in _WARM_ROWS:
+            engine.run(tuple(np.resize(tensor, (rows, *tensor.shape[1:])) for tensor in examples))
+        examples = tuple(tensor[:1] for tensor in examples)
+    seconds = []
+    for _ in range(_TIMED_RUNS):
+        start = time.perf_counter()
+        engine.run(examples)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
