@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,9 +49,9 @@ class Contest:
         engines: name -> engine, the preferred one first; who fails in the contest is taken out.
         golden: what is computed.
         largest: rows of the largest batch.
+        clock: seconds.
         limit_seconds: after this time nothing more is begun, and the preferred engine computes
             whatever was not measured.
-        clock: seconds.
         failures: engine -> why it was taken out.
         seconds: rows -> engine -> median of its runs.
     """
@@ -60,8 +59,8 @@ class Contest:
     engines: dict[str, Engine]
     golden: Golden
     largest: int
+    clock: Callable[[], float]
     limit_seconds: float = 1.0
-    clock: Callable[[], float] = time.perf_counter
     failures: dict[str, str] = field(default_factory=dict)
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
 

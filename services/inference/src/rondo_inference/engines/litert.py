@@ -3,6 +3,7 @@
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from rondo_core.exports import TFLITE_FILE, ExportInvalid
@@ -12,7 +13,7 @@ from rondo_inference.engines.engine import Engine
 __all__ = ["LiteRtEngine", "open_litert"]
 
 _REFUSALS = (RuntimeError, ValueError)
-"""What LiteRT raises: of the first kind where it computes, of the second where it reads a file."""
+"""What LiteRT raises where it computes: the second kind for a wrong dtype."""
 
 
 class LiteRtEngine:
@@ -53,12 +54,13 @@ class _Interpreter:
 
     def __init__(self, model: bytes, threads: int) -> None:
         self._interpreter = Interpreter(model_content=model, num_threads=threads)
+        self._interpreter.allocate_tensors()  # packs the weights
         runner = self._interpreter.get_signature_runner()
         (self.input,) = runner.get_input_details().items()
         (self.output,) = runner.get_output_details().items()
         self._takes: int = self.input[1]["index"]
         self._gives: int = self.output[1]["index"]
-        self._shape: tuple[int, ...] = ()
+        self._shape: tuple[int, ...] = tuple(self.input[1]["shape"].tolist())
 
     def run(self, inputs: Tensors) -> Tensors:
         (tensor,) = inputs
@@ -90,11 +92,12 @@ def open_litert(model: bytes, *, threads: int, copies: int) -> Engine:
     """
     try:
         interpreters = [_Interpreter(model, threads) for _ in range(copies)]
-    except _REFUSALS as exc:
+        takes, gives = _info(*interpreters[0].input), _info(*interpreters[0].output)
+    except Exception as exc:  # whatever a damaged file leads to
         raise ExportInvalid(f"{TFLITE_FILE}: LiteRT refuses it: {exc}") from exc
-    first = interpreters[0]
-    return LiteRtEngine(interpreters, Signature((_info(*first.input),), (_info(*first.output),)))
+    return LiteRtEngine(interpreters, Signature((takes,), (gives,)))
 
 
 def _info(name: str, details: dict[str, Any]) -> TensorInfo:
-    return TensorInfo(name, datatype_of(details["dtype"]), tuple(details["shape_signature"]))
+    shape = details["shape_signature"].tolist()
+    return TensorInfo(name, datatype_of(np.dtype(details["dtype"])), tuple(shape))

@@ -1,5 +1,6 @@
 """Which runtimes there are here, and what each needs of an export."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -50,10 +51,12 @@ class Engines:
     Attributes:
         runtimes: the preferred one first.
         largest: rows of the largest batch.
+        clock: seconds, by which engines are compared.
     """
 
     runtimes: tuple[Runtime, ...]
     largest: int = 64
+    clock: Callable[[], float] = time.perf_counter
 
 
 def open_engines(named: str, *, threads: int, copies: int, largest: int) -> Engines:

@@ -81,7 +81,7 @@ def proved_engine(files: VersionFiles, engines: Engines) -> Proved:
     by_rows: tuple[tuple[int, str], ...] = ((engines.largest, next(iter(found))),)
     seconds: Mapping[int, Mapping[str, float]] = {}
     if golden is not None and len(found) > 1:
-        contest = Contest(found, golden, engines.largest)
+        contest = Contest(found, golden, engines.largest, engines.clock)
         by_rows = contest.by_rows()
         seconds = contest.seconds
         failures |= contest.failures
