@@ -153,6 +153,10 @@ bench-aggregation: install ## Measure the kernels beside read(), NumPy and the p
 bench-inference: sample-models ## Measure inference against other servers, in one run
 	$(BIN)/python -m bench.inference
 
+.PHONY: bench-engines
+bench-engines: sample-models ## Measure the engines of inference on the sample models, by rows of a batch
+	$(BIN)/python -m bench.engines
+
 .PHONY: fuzz-api
 fuzz-api: install ## 100,000 requests made of the OpenAPI document, and 40,000 that nobody would write (about 20 minutes)
 	FUZZ_CASES=100000 $(BIN)/pytest tests/integration/test_inference_openapi.py \

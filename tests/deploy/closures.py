@@ -35,6 +35,8 @@ _OF_EXTRAS = {
     "rondo_core.spans": "tracing",
     "rondo_core.telemetry": "service",
     "rondo_core.testing": "testing",
+    "rondo_inference.engines.litert": "litert",
+    "rondo_inference.engines.saved_model": "tensorflow",
     "rondo_local.demo": "demo",
 }
 """Modules, with all below them, that can be imported only where an extra was asked for."""
@@ -222,5 +224,7 @@ CLOSURES = (
     Closure("rondo-evaluator"),
     Closure("rondo-gateway"),
     Closure("rondo-inference"),
+    Closure("rondo-inference", "litert"),
+    Closure("rondo-inference", "tensorflow"),
     Closure("rondo-local"),
 )

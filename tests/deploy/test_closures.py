@@ -8,26 +8,29 @@ from tests.deploy.closures import CLOSURES, PROJECTS, Closure, Install
 AGGREGATOR, DISPATCHER = Closure("rondo-aggregator"), Closure("rondo-dispatcher")
 EVALUATOR, GATEWAY = Closure("rondo-evaluator"), Closure("rondo-gateway")
 INFERENCE, LOCAL = Closure("rondo-inference"), Closure("rondo-local")
+LITERT, TENSORFLOW = Closure("rondo-inference", "litert"), Closure("rondo-inference", "tensorflow")
+INFERENCES = {INFERENCE, LITERT, TENSORFLOW}
 SDK, SDK_KERAS = Closure("rondo"), Closure("rondo", "keras")
-SERVICES = {AGGREGATOR, DISPATCHER, EVALUATOR, GATEWAY, INFERENCE}
+SERVICES = {AGGREGATOR, DISPATCHER, EVALUATOR, GATEWAY, *INFERENCES}
 
 WHERE: dict[str, set[Closure]] = {
+    "ai-edge-litert": {EVALUATOR, LITERT},
     "boto3": {*SERVICES, LOCAL},
-    "celery": {AGGREGATOR, INFERENCE},
+    "celery": {AGGREGATOR, *INFERENCES},
     "cryptography": {GATEWAY, SDK, SDK_KERAS},
     "fastapi": {GATEWAY},
-    "grpcio-health-checking": {INFERENCE},
+    "grpcio-health-checking": INFERENCES,
     "httpx": {SDK, SDK_KERAS},
-    "keras": {EVALUATOR, SDK_KERAS},
+    "keras": {EVALUATOR, SDK_KERAS, TENSORFLOW},
     "msgspec": set(CLOSURES),
     "numpy": set(CLOSURES),
     "onnx": {EVALUATOR},
-    "onnxruntime": {EVALUATOR, INFERENCE},
+    "onnxruntime": {EVALUATOR, *INFERENCES},
     "prometheus-client": SERVICES,
     "pydantic": {GATEWAY},
     "pyjwt": {GATEWAY, SDK, SDK_KERAS},
-    "redis": {AGGREGATOR, INFERENCE},
-    "tensorflow-cpu": {EVALUATOR, SDK_KERAS},
+    "redis": {AGGREGATOR, *INFERENCES},
+    "tensorflow-cpu": {EVALUATOR, SDK_KERAS, TENSORFLOW},
     "tf2onnx": {EVALUATOR},
     "uv": {LOCAL},
     "uvicorn": {GATEWAY},
