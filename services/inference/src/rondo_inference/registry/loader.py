@@ -20,7 +20,7 @@ from rondo_core.model_store import ModelStore, spec_key
 from rondo_inference.batcher import Batcher
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.runtimes import Engines
-from rondo_inference.registry.memory import give_back
+from rondo_inference.registry.heap import give_back
 from rondo_inference.registry.proving import Proved, VersionFiles, proved_engine
 from rondo_inference.registry.served import ServedModel
 

@@ -16,7 +16,7 @@ from rondo_inference.registry.heap import give_back
 from rondo_inference.registry.served import ServedModel, same_version
 from rondo_inference.stats import StatsBook
 
-__all__ = ["Memory", "NoRoom", "give_back", "resident_bytes"]
+__all__ = ["Memory", "NoRoom", "resident_bytes"]
 
 log = logging.getLogger(__name__)
 
