@@ -55,7 +55,7 @@ class Gateway:
     supervisor: Supervisor
 
     def others(self) -> Others:
-        return Others(self.ports.run_store, ManualClock(datetime.now(UTC)))
+        return Others(self.ports.run_store, self.ports.model_store, ManualClock(datetime.now(UTC)))
 
     def received(self, service: str, kind: type[Event], count: int) -> list[Any]:
         """Take so many events of a kind out of a service's queue; the test's time limit ends it."""

@@ -16,7 +16,9 @@ from rondo.home import plain_name
 from rondo.retry import Patience
 from rondo.store_link import StoreLink
 from rondo_core.clock import Clock, SystemClock
-from rondo_core.events import Scalar
+from rondo_core.errors import Invalid
+from rondo_core.events import RunRequested, Scalar
+from rondo_core.faults import read_fault
 from rondo_core.holdout import encode_holdout
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
@@ -30,6 +32,7 @@ from rondo_core.operator_wire import (
     SpecRegistered,
     SpecRegistration,
 )
+from rondo_core.run_check import run_fault
 from rondo_core.weights import digest, encode
 from rondo_core.wire import Upload
 
@@ -157,11 +160,13 @@ class Operator:
         """Ask for a run and return its id; whether it can run shows in its state.
 
         Raises:
-            Refused: an option breaks a rule.
+            Invalid: such a run cannot be done; named before anything is sent.
+            Refused: an option breaks a rule that only the gateway can see.
             Missing: there is no such model.
         """
         body = {"model": model, **options}
         body.setdefault("run_id", self._new_run_id(model))
+        self._check_run(body)
         return self._gateway.send("POST", "/v1/runs", body, RunStarted).run_id
 
     def runs(self) -> list[RunView]:
@@ -220,6 +225,15 @@ class Operator:
     def _upload(self, data: bytes, link: Upload | None) -> None:
         if link is not None:
             self._store.upload(data, link)
+
+    def _check_run(self, body: Mapping[str, object]) -> None:
+        fields = {**body, "event_id": "not sent", "occurred_at": self._clock.now()}
+        try:
+            fault = run_fault(msgspec.convert(fields, RunRequested))
+        except msgspec.ValidationError as exc:
+            fault = str(read_fault(exc, fields))
+        if fault is not None:
+            raise Invalid(fault)
 
     def _new_run_id(self, model: str) -> str:
         """Name the run here: should the answer be lost, the same request again is the same run."""

@@ -1,5 +1,6 @@
 """The rows of models: what is registered, who may take part, what is served."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -14,6 +15,7 @@ __all__ = [
     "ModelRow",
     "OperatorRow",
     "SpecRow",
+    "choose_spec",
 ]
 
 
@@ -31,6 +33,12 @@ class SpecRow(AnyRow, frozen=True, kw_only=True):
     holdout_sha256: str
     holdout_size: int
     created_at: datetime
+
+
+def choose_spec(specs: Sequence[SpecRow], wanted: str | None) -> SpecRow | None:
+    """Return the model spec that is wanted, by digest or as the newest; None when there is none."""
+    fitting = [spec for spec in specs if wanted in {None, spec.spec}]
+    return max(fitting, key=lambda spec: (spec.created_at, spec.spec), default=None)
 
 
 class AliasRow(AnyRow, frozen=True, kw_only=True):

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from rondo_core import strategy_parameters as of
 from rondo_core.errors import StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.faults import read_fault
+from rondo_core.strategy_parameters import client_weights, column_rules, server_optimizers
 
 __all__ = [
     "CLIENT_WEIGHTS",
@@ -25,7 +25,6 @@ __all__ = [
     "STRATEGIES",
     "Parts",
     "StrategyChoice",
-    "check_strategy",
     "is_own",
     "keeps_control",
     "needs_steps",
@@ -34,42 +33,42 @@ __all__ = [
     "root_client",
 ]
 
-CLIENT_WEIGHTS: Mapping[str, type[Any]] = MappingProxyType(
+CLIENT_WEIGHTS: Mapping[str, type[client_weights.Weighting]] = MappingProxyType(
     {
-        "adaptive-clip": of.AdaptiveClip,
-        "bulyan": of.Bulyan,
-        "clip": of.Clip,
-        "equal": of.Equal,
-        "examples": of.Examples,
-        "fednova": of.FedNova,
-        "fltrust": of.FLTrust,
-        "krum": of.Krum,
-        "multi-krum": of.MultiKrum,
-        "scaffold": of.Scaffold,
-        "staleness": of.Staleness,
+        "adaptive-clip": client_weights.AdaptiveClip,
+        "bulyan": client_weights.Bulyan,
+        "clip": client_weights.Clip,
+        "equal": client_weights.Equal,
+        "examples": client_weights.Examples,
+        "fednova": client_weights.FedNova,
+        "fltrust": client_weights.FLTrust,
+        "krum": client_weights.Krum,
+        "multi-krum": client_weights.MultiKrum,
+        "scaffold": client_weights.Scaffold,
+        "staleness": client_weights.Staleness,
     }
 )
 """Client weights -> their parameters."""
 
-COLUMN_RULES: Mapping[str, type[Any]] = MappingProxyType(
+COLUMN_RULES: Mapping[str, type[column_rules.Combining]] = MappingProxyType(
     {
-        "bulyan": of.Bulyan,
-        "centred-clip": of.CentredClip,
-        "geometric-median": of.GeometricMedian,
-        "mean": of.Nothing,
-        "median": of.Nothing,
-        "trimmed-mean": of.TrimmedMean,
+        "bulyan": column_rules.NearMedian,
+        "centred-clip": column_rules.CentredClip,
+        "geometric-median": column_rules.GeometricMedian,
+        "mean": column_rules.Nothing,
+        "median": column_rules.Nothing,
+        "trimmed-mean": column_rules.TrimmedMean,
     }
 )
 """Column rules -> their parameters."""
 
 SERVER_OPTIMIZERS: Mapping[str, type[Any]] = MappingProxyType(
     {
-        "adagrad": of.Adagrad,
-        "adam": of.Adam,
-        "momentum": of.Momentum,
-        "none": of.Step,
-        "yogi": of.Yogi,
+        "adagrad": server_optimizers.Adagrad,
+        "adam": server_optimizers.Adam,
+        "momentum": server_optimizers.Momentum,
+        "none": server_optimizers.Step,
+        "yogi": server_optimizers.Yogi,
     }
 )
 """Server optimizers -> their parameters."""
@@ -131,20 +130,17 @@ class StrategyChoice:
     column_rule: Any
     server_optimizer: Any
 
+    def refusal(self, updates: int) -> str | None:
+        """Return why a round of so many updates cannot be combined; None if it can be."""
+        reason: str | None = self.client_weights.refusal(updates)
+        if reason is None:
+            reason = self.column_rule.refusal(self.client_weights.counting(updates))
+        return reason
+
 
 def is_own(name: str) -> bool:
     """Say whether a strategy is an organisation's own, which only the aggregator can judge."""
     return "." in name
-
-
-def check_strategy(name: str, parameters: Mapping[str, Scalar]) -> None:
-    """Refuse what can be refused at a door.
-
-    Raises:
-        StrategyInvalid: as `read_strategy`; never of a strategy that is an organisation's own.
-    """
-    if not is_own(name):
-        read_strategy(name, parameters)
 
 
 def needs_steps(name: str, parameters: Mapping[str, Scalar]) -> bool:
@@ -178,7 +174,8 @@ def read_strategy(name: str, parameters: Mapping[str, Scalar]) -> StrategyChoice
     """Read a strategy's parameters.
 
     Raises:
-        StrategyInvalid: no such strategy, part or parameter, or a value out of bounds.
+        StrategyInvalid: no such strategy, part or parameter, a value out of bounds, or parts that
+            cannot meet.
 
     >>> read_strategy("fedavgm", {"momentum": 0.5}).server_optimizer
     Momentum(server_learning_rate=1.0, momentum=0.5, nesterov=False)
@@ -187,6 +184,7 @@ def read_strategy(name: str, parameters: Mapping[str, Scalar]) -> StrategyChoice
     rondo_core.errors.StrategyInvalid: strategy 'krum': attackers: Expected `int` >= 0, found -1
     """
     parts, rest = _parts(name, parameters)
+    _refuse_scaled(name, parts)
     kinds = (
         CLIENT_WEIGHTS[parts.client_weights],
         COLUMN_RULES[parts.column_rule],
@@ -232,6 +230,15 @@ def _parts(name: str, parameters: Mapping[str, Scalar]) -> tuple[Parts, Mapping[
             raise StrategyInvalid(f"strategy {name!r}: {part}: {value!r} is none of {known}")
     rest = {key: value for key, value in parameters.items() if key not in chosen}
     return Parts(**{part: str(value) for part, value in chosen.items()}), rest
+
+
+def _refuse_scaled(name: str, parts: Parts) -> None:
+    scales = CLIENT_WEIGHTS[parts.client_weights].scales
+    if scales and COLUMN_RULES[parts.column_rule].clips:
+        raise StrategyInvalid(
+            f"strategy {name!r}: {parts.column_rule} clips by itself, and client weights"
+            f" {parts.client_weights!r} scale the deltas before it"
+        )
 
 
 def _weighing(name: str, parameters: Mapping[str, Scalar]) -> str:

@@ -48,7 +48,8 @@ def test_models_are_listed_and_shown(
 def test_a_run_is_started_with_typed_options(command: Command, api: FakeOperatorApi) -> None:
     result = command(
         *("run", "start", "line", "--rounds", "3", "--target", "2", "--run-id", "tuesday"),
-        *("--training", "epochs=2", "--training", "learning_rate=0.5", "--training", "x=true"),
+        *("--training", "epochs=2", "--training", "learning_rate=0.5"),
+        *("--strategy", "fedavgm", "--parameter", "nesterov=true"),
         *("--training", "optimizer=adam", "--deadline", "30", "--json"),
     )
 
@@ -57,7 +58,6 @@ def test_a_run_is_started_with_typed_options(command: Command, api: FakeOperator
     assert api.runs["tuesday"].training == {
         "epochs": 2,
         "learning_rate": 0.5,
-        "x": True,
         "optimizer": "adam",
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rondo import Invalid, NotFound, Operator, Unauthorized, Unavailable
+from rondo.operator import RunOptions
 from rondo_core.errors import SpecInvalid
 from rondo_core.holdout import decode_holdout
 from rondo_core.initial_weights import initial_weights
@@ -109,6 +110,26 @@ def test_a_run_is_named_before_it_is_asked_for_so_that_a_lost_answer_starts_no_s
 
 def test_a_run_may_have_a_name_of_ones_own(operator: Operator) -> None:
     assert operator.start_run("line", run_id="tuesday") == "tuesday"
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (
+            {"strategy": "bulyan", "target": 6, "quorum": 6},
+            "target 6: bulyan with 1 attackers needs",
+        ),
+        ({"strategy": "fednova", "training": {"optimizer": "adam"}}, "needs plain steps"),
+        ({"rounds": 0}, r"Expected `int` >= 1, found 0 - at `\$\.rounds`"),
+    ],
+)
+def test_a_run_that_cannot_be_done_is_refused_before_it_is_asked_for(
+    operator: Operator, api: FakeOperatorApi, options: RunOptions, rule: str
+) -> None:
+    with pytest.raises(Invalid, match=rule):
+        operator.start_run("line", **options)
+
+    assert api.count("POST /v1/runs") == 0
 
 
 def test_watching_gives_every_change_and_ends_with_the_run(

@@ -14,7 +14,7 @@ from rondo_aggregator.strategies.column_rules.trimmed_mean import trimmed_mean
 from rondo_aggregator.strategies.kernels import compiled
 from rondo_aggregator.strategies.sorting import pairs_for, sorting_network
 from rondo_core.layout import Float32Array
-from rondo_core.strategy_parameters import Bulyan, Nothing, TrimmedMean
+from rondo_core.strategy_parameters.column_rules import NearMedian, Nothing, TrimmedMean
 
 KERNELS = sorted(set(kernels.__all__) - {"compiled", "warm"})
 RNG = np.random.default_rng(8)
@@ -103,7 +103,7 @@ def test_warming_compiles_everything_for_what_the_rules_pass() -> None:
     for block in (values(7, 3), values(7, 3).astype(np.float64)):
         median(block.copy(), np.ones(7), Nothing())
         trimmed_mean(block.copy(), np.ones(7), TrimmedMean(trim=0.2))
-        near_median(block.copy(), np.ones(7), Bulyan())
+        near_median(block.copy(), np.ones(7), NearMedian())
 
     after = {name: set(compiled(getattr(kernels, name)).signatures) for name in KERNELS}
     assert all(before.values())

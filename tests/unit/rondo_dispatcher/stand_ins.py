@@ -3,6 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from rondo_core.errors import Conflict
 from rondo_core.events import (
@@ -24,7 +27,7 @@ from rondo_core.keys import (
 )
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_rows import ClientRow, SpecRow
-from rondo_core.model_store import ModelStore, holdout_key, manifest_key, weights_key
+from rondo_core.model_store import ModelStore, holdout_key, manifest_key, spec_key, weights_key
 from rondo_core.rows import HeadRow, RoundRow, UpdateRow, VersionRow, from_item, to_item
 from rondo_core.run_store import Absent, Equals, Key, OneOf, Put, RunStore, Update
 
@@ -38,12 +41,27 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+DOCUMENT: dict[str, Any] = {
+    "model": "digits",
+    "input": {"kind": "table", "columns": [{"kind": "number", "name": "age"}]},
+    "layers": [{"kind": "Dense", "name": "price", "units": 1}],
+    "output": {"kind": "number", "name": "price"},
+    "loss": "mean_squared_error",
+}
+
+
 def register(
-    store: RunStore, models: ModelStore, *, now: datetime, model: str = "digits", spec: str = SPEC
+    store: RunStore,
+    models: ModelStore,
+    *,
+    now: datetime,
+    spec: str = SPEC,
+    optimizer: str = "sgd",
 ) -> SpecRow:
+    """Write a spec's row and objects, under a digest that only looks like one."""
     initial, holdout = hashlib.sha256(INITIAL).hexdigest(), hashlib.sha256(HOLDOUT).hexdigest()
     row = SpecRow(
-        model=model,
+        model="digits",
         spec=spec,
         layout=LAYOUT,
         header_bytes=8,
@@ -55,7 +73,9 @@ def register(
     )
     models.put(weights_key(initial), INITIAL)
     models.put(holdout_key(holdout), HOLDOUT)
-    store.commit(Put(spec_row_key(model, spec), to_item(row)))
+    document = {**DOCUMENT, "training": {"optimizer": optimizer}}
+    models.put(spec_key(spec), msgspec.json.encode(document))
+    store.commit(Put(spec_row_key("digits", spec), to_item(row)))
     return row
 
 

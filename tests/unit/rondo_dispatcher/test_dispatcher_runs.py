@@ -3,16 +3,17 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from rondo_core.errors import Invalid
 from rondo_core.events import RunFinished, RunProgress, RunRequested
 from rondo_core.keys import RUNS_PK, head_key, run_key, spec_row_key, version_key
-from rondo_core.model_store import holdout_key
-from rondo_core.rows import VersionRow, from_item
-from rondo_core.run_store import Update
+from rondo_core.model_rows import choose_spec
+from rondo_core.model_store import holdout_key, spec_key
+from rondo_core.rows import VersionRow, from_item, to_item
+from rondo_core.run_store import Put, Update
 from rondo_core.testing import MemoryModelStore
-from rondo_dispatcher.domain.runs import choose_spec
 from tests.unit.rondo_dispatcher import stand_ins
 from tests.unit.rondo_dispatcher.world import RUN, START, World, request
 
@@ -141,7 +142,7 @@ def test_a_run_whose_clients_take_part_in_its_algorithm_begins(
     [
         ({"model": "cats"}, "model 'cats' has not registered a model spec"),
         ({"spec": "9" * 64}, f"model 'digits' has not registered the model spec {'9' * 64}"),
-        ({"quorum": 3}, "quorum 3 is more than target 2"),
+        ({"quorum": 3}, "target 2 is below quorum 3"),
         ({"strategy": "magic"}, "unknown strategy 'magic'; known: adaptive-clipped-mean, bulyan"),
         (
             {"parameters": {"beta": 0.9}},
@@ -155,7 +156,7 @@ def test_a_run_whose_clients_take_part_in_its_algorithm_begins(
         ),
         (
             {"strategy": "scaffold", "parameters": {"population": 1}},
-            "population 1 is less than target 2",
+            "target 2: 2 updates in a round of a population of 1",
         ),
         (
             {
@@ -183,6 +184,38 @@ def test_an_impossible_run_is_failed_with_a_reason(
     assert world.bus.dead_letters("dispatcher") == []
     assert world.store.get(head_key(RUN)) is None
     assert len(world.store.query(RUNS_PK)) == 1
+
+
+def test_a_strategy_that_needs_more_updates_than_the_runs_rounds_have_is_failed(
+    world: World,
+) -> None:
+    world.register()
+
+    world.hear(request(strategy="krum", target=4, quorum=4))
+
+    assert world.run().state == "FAILED"
+    assert (world.run().reason or "").startswith("target 4: krum with 1 attackers needs more than")
+
+
+def test_a_spec_that_trains_with_adam_is_failed_where_steps_must_be_plain(world: World) -> None:
+    stand_ins.register(world.store, world.models, now=START, optimizer="adam")
+
+    world.hear(request(strategy="fednova"))
+    world.hear(request(strategy="fednova", run_id="run-2", training={"optimizer": "sgd"}))
+
+    rule = "training: optimizer 'adam': strategy 'fednova' needs plain steps"
+    assert (world.run().state, world.run().reason) == ("FAILED", rule)
+    assert (world.store.get(run_key("run-2")) or {})["state"] == "RUNNING"
+
+
+def test_a_spec_that_is_not_in_the_store_is_failed_naming_the_key(world: World) -> None:
+    row = stand_ins.register(world.store, world.models, now=START)
+    lost = msgspec.structs.replace(row, spec="9" * 64)
+    world.store.commit(Put(spec_row_key("digits", lost.spec), to_item(lost)))
+
+    world.hear(request(strategy="fednova", spec=lost.spec))
+
+    assert spec_key(lost.spec) in (world.run().reason or "")
 
 
 def test_a_run_whose_holdout_was_not_uploaded_is_failed_naming_the_key(world: World) -> None:

@@ -25,7 +25,8 @@ from rondo_core.keys import (
     version_key,
 )
 from rondo_core.model_rows import ClientRow, InviteRow, SpecRow
-from rondo_core.model_spec import parse_model_spec
+from rondo_core.model_spec import encode_model_spec, parse_model_spec
+from rondo_core.model_store import ModelStore, spec_key
 from rondo_core.rows import (
     AssignRow,
     GateRow,
@@ -93,10 +94,12 @@ class Rows:
 
     Attributes:
         table: the store without what a test does to the gateway's calls.
+        objects: the bucket.
     """
 
-    def __init__(self, table: RunStore, clock: ManualClock) -> None:
+    def __init__(self, table: RunStore, objects: ModelStore, clock: ManualClock) -> None:
         self.table = table
+        self.objects = objects
         self.clock = clock
 
     def put(self, key: Key, row: Any) -> None:
@@ -126,8 +129,8 @@ class Others(Rows):
         self.put(client_key(model, client_id), row)
         return client
 
-    def registered(self, model: str = MODEL, *, at: datetime = START) -> SpecRow:
-        spec = parse_model_spec(msgspec.json.encode({**SPEC, "model": model}))
+    def registered(self, model: str = MODEL, *, at: datetime = START, **changes: Any) -> SpecRow:
+        spec = parse_model_spec(msgspec.json.encode({**SPEC, "model": model, **changes}))
         row = SpecRow(
             model=model,
             spec=spec.sha256,
@@ -140,6 +143,7 @@ class Others(Rows):
             created_at=at,
         )
         self.put(spec_row_key(model, spec.sha256), row)
+        self.objects.put(spec_key(spec.sha256), encode_model_spec(spec))
         self.table.commit(Put(model_row_key(model), {"model": model}))
         return row
 

@@ -94,10 +94,10 @@ class World(Others):
 
     def __init__(self) -> None:
         self.store = WatchedRunStore()
-        super().__init__(self.store, ManualClock(START))
+        objects = MemoryModelStore()
+        super().__init__(self.store, objects, ManualClock(START))
         self.bus = MemoryBus(self.clock)
-        self.objects = MemoryModelStore()
-        self.links = MemoryUploadLinks(self.objects, self.clock)
+        self.links = MemoryUploadLinks(objects, self.clock)
         self.metrics = Metrics()
         self.topic_down = False
         secrets = (f"{number}-secret" for number in itertools.count(1))

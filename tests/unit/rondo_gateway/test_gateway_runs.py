@@ -76,13 +76,19 @@ def test_a_named_spec_must_be_the_models(world: World, http: Http) -> None:
         ({"model": MODEL, "spec": "newest"}, "$.spec"),
         ({"model": MODEL, "deadline_seconds": -1}, "$.deadline_seconds"),
         ({"model": MODEL, "parameters": {"mu": [1]}}, "$.parameters"),
-        ({"model": MODEL, "target": 1, "quorum": 2}, "$.target"),
+        ({"model": MODEL, "target": 1, "quorum": 2}, "target 1 is below quorum 2"),
         ({"model": MODEL, "strategy": "magic"}, "unknown strategy 'magic'; known: adaptive-clip"),
         ({"model": MODEL, "parameters": {"beta": 1}}, "'fedavg' has no parameter 'beta'; it takes"),
         (
             {"model": MODEL, "strategy": "trimmed-mean", "parameters": {"trim": 0.5}},
             "trim: Expected `float` < 0.5, found 0.5",
         ),
+        (
+            {"model": MODEL, "strategy": "krum", "target": 4, "quorum": 4},
+            "target 4: krum with 1 attackers needs more than 2 x 1 + 2 updates, and there are 4",
+        ),
+        ({"model": MODEL, "strategy": "krum", "target": 5}, "quorum 1: krum with 1 attackers"),
+        ({"model": MODEL, "training": {"epochs": 0}}, "training: $.training.epochs: "),
         ([MODEL], "array"),
     ],
 )
@@ -95,6 +101,24 @@ def test_a_malformed_request_for_a_run_is_told_where_it_is_wrong(
 
     assert where in refused(response, 422, "invalid-body")["message"]
     assert world.bus.published == []
+
+
+def test_a_spec_that_trains_with_adam_is_refused_where_steps_must_be_plain(
+    world: World, http: Http
+) -> None:
+    old, _ = (
+        world.registered(at=START + timedelta(seconds=k), training={"optimizer": name})
+        for k, name in enumerate(("sgd", "adam"))
+    )
+    body = {"model": MODEL, "strategy": "fednova"}
+
+    newest = http.post(RUNS, json=body, headers=OPERATOR)
+    named = http.post(RUNS, json={**body, "spec": old.spec}, headers=OPERATOR)
+    other = http.post(RUNS, json={**body, "strategy": "fedavg"}, headers=OPERATOR)
+
+    rule = "training: optimizer 'adam': strategy 'fednova' needs plain steps"
+    assert refused(newest, 422, "invalid-body")["message"] == rule
+    assert (named.status_code, other.status_code) == (202, 202)
 
 
 def test_what_the_envelope_says_cannot_be_said_by_the_body(world: World, http: Http) -> None:

@@ -32,7 +32,7 @@ from rondo_aggregator.strategies.server_optimizers.yogi import yogi
 from rondo_core.errors import StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.strategies import StrategyChoice, is_own, read_parameters, read_strategy
-from rondo_core.strategy_parameters import Step
+from rondo_core.strategy_parameters.server_optimizers import Step
 
 __all__ = ["OwnRule", "Owned", "Strategies", "composed", "named", "own_strategy"]
 

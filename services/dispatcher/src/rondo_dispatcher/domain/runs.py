@@ -1,23 +1,17 @@
 """RunRequested: whether the run is possible, and the rows that it begins with."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from rondo_core.errors import SpecInvalid, StrategyInvalid
 from rondo_core.events import RunFinished, RunProgress, RunRequested
 from rondo_core.keys import head_key, run_key, run_pointer_key, version_key
 from rondo_core.model_rows import SpecRow
 from rondo_core.rows import HeadRow, RunPointerRow, RunRow, VersionRow, to_item
 from rondo_core.run_store import Absent, Change, Put
-from rondo_core.strategies import check_strategy, keeps_control, needs_steps, read_strategy
-from rondo_core.training_parameters import RunTraining, TrainingParameters
 from rondo_dispatcher.domain.plan import Plan
 
 __all__ = [
-    "choose_spec",
     "difference",
-    "fault",
     "first_progress",
     "missing",
     "new_run",
@@ -38,45 +32,10 @@ _COPIED = (
 )
 
 
-def choose_spec(specs: Sequence[SpecRow], wanted: str | None) -> SpecRow | None:
-    """Return the model spec that is wanted, by digest or as the newest; None when there is none."""
-    fitting = [spec for spec in specs if wanted in {None, spec.spec}]
-    return max(fitting, key=lambda spec: (spec.created_at, spec.spec), default=None)
-
-
 def unregistered(request: RunRequested) -> str:
     """Return what is said when there is no such model spec."""
     wanted = "a model spec" if request.spec is None else f"the model spec {request.spec}"
     return f"model {request.model!r} has not registered {wanted}"
-
-
-def fault(request: RunRequested) -> str | None:
-    """Return why the run is impossible, naming the value and the rule; None when it is possible."""
-    if request.quorum > request.target:
-        return f"quorum {request.quorum} is more than target {request.target}"
-    try:
-        check_strategy(request.strategy, request.parameters)
-    except StrategyInvalid as exc:
-        return str(exc)
-    try:
-        training = TrainingParameters().overridden(request.training)
-    except SpecInvalid as exc:
-        return f"training: {exc}"
-    return _local_fault(request, training)
-
-
-def _local_fault(request: RunRequested, training: RunTraining) -> str | None:
-    """Return why the strategy does not go with the training; the spec's own is the client's."""
-    if needs_steps(request.strategy, request.parameters) and training.optimizer == "adam":
-        return f"training: optimizer 'adam': strategy {request.strategy!r} needs plain steps"
-    if not keeps_control(request.strategy, request.parameters):
-        return None
-    population = read_strategy(request.strategy, request.parameters).client_weights.population
-    if population < request.target:
-        return f"population {population} is less than target {request.target}"
-    if training.proximal_mu:
-        return f"training: proximal_mu {training.proximal_mu:g}: SCAFFOLD goes without"
-    return None
 
 
 def missing(key: str, *, size: int, found: int | None) -> str | None:

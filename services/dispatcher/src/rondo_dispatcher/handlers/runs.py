@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from functools import partial
 
-from rondo_core.errors import Invalid
+from rondo_core.errors import Invalid, NotFound
 from rondo_core.events import RunRequested, VersionHeld, VersionPromoted
 from rondo_core.keys import run_key, spec_row_key
-from rondo_core.model_rows import SpecRow
-from rondo_core.model_store import holdout_key, weights_key
+from rondo_core.model_rows import SpecRow, choose_spec
+from rondo_core.model_spec import parse_model_spec
+from rondo_core.model_store import holdout_key, spec_key, weights_key
 from rondo_core.rows import RunRow, from_item
+from rondo_core.run_check import depends_on_spec, run_fault, training_fault
 from rondo_dispatcher.domain.ending import finish
 from rondo_dispatcher.domain.plan import Plan
 from rondo_dispatcher.domain.runs import (
-    choose_spec,
     difference,
-    fault,
     first_progress,
     missing,
     new_run,
@@ -62,7 +62,7 @@ def _first_rows(event: RunRequested, ports: Ports) -> Plan:
     spec = choose_spec([from_item(item, SpecRow) for item in items], event.spec)
     if spec is None:
         return refused_run(event, None, unregistered(event), now=now)
-    reason = fault(event) or _missing_object(spec, ports)
+    reason = run_fault(event) or _missing_object(spec, ports) or _spec_fault(event, spec, ports)
     if reason is not None:
         return refused_run(event, spec, reason, now=now)
     return new_run(event, spec, now=now)
@@ -79,6 +79,16 @@ def _missing_object(spec: SpecRow, ports: Ports) -> str | None:
         if reason is not None:
             return reason
     return None
+
+
+def _spec_fault(event: RunRequested, spec: SpecRow, ports: Ports) -> str | None:
+    if not depends_on_spec(event):
+        return None
+    try:
+        data = ports.model_store.get(spec_key(spec.spec))
+    except NotFound as exc:
+        return str(exc)
+    return training_fault(event, parse_model_spec(data).training)
 
 
 def on_verdict(events: Sequence[VersionPromoted | VersionHeld], *, ports: Ports) -> None:

@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
-from rondo_core.errors import StrategyInvalid
 from rondo_core.events import RunRequested
 from rondo_core.faults import read_fault
-from rondo_core.strategies import check_strategy
+from rondo_core.run_check import run_fault
 from rondo_gateway.domain.refusals import Unfit
 
 __all__ = ["REQUESTED_FIELDS", "default_run_id", "run_requested"]
@@ -47,11 +46,6 @@ def run_requested(body: dict[str, Any], *, suffix: str, now: datetime) -> RunReq
         event = msgspec.convert(fields, type=RunRequested)
     except msgspec.ValidationError as exc:
         raise Unfit("invalid-body", str(read_fault(exc, fields))) from exc
-    if event.target < event.quorum:
-        rule = f"target {event.target} is below quorum {event.quorum} - at `$.target`"
-        raise Unfit("invalid-body", rule)
-    try:
-        check_strategy(event.strategy, event.parameters)
-    except StrategyInvalid as exc:
-        raise Unfit("invalid-body", str(exc)) from exc
+    if (fault := run_fault(event)) is not None:
+        raise Unfit("invalid-body", fault)
     return event

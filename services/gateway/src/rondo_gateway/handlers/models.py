@@ -7,7 +7,7 @@ import msgspec
 
 from rondo_core.keys import MODELS_PK, model_pk, model_row_key, spec_row_key
 from rondo_core.layout import Layout
-from rondo_core.model_rows import ModelRow, SpecRow
+from rondo_core.model_rows import ModelRow, SpecRow, choose_spec
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.model_store import ModelStore, UploadLinks, holdout_key, spec_key, weights_key
 from rondo_core.operator_wire import FileClaim, ModelView, SpecRegistered, SpecRegistration
@@ -22,6 +22,7 @@ __all__ = [
     "LINK_SECONDS",
     "check_model",
     "check_spec",
+    "find_spec",
     "list_models",
     "read_spec",
     "register_spec",
@@ -125,6 +126,23 @@ def check_spec(model: str, spec: str, *, store: RunStore) -> None:
     """
     if store.get(spec_row_key(model, spec)) is None:
         raise Missing("not-found", f"model {model!r} has no spec {spec}")
+
+
+def find_spec(model: str, wanted: str | None, *, store: RunStore) -> str:
+    """Return the SHA-256 of the spec that is wanted, or of the model's newest.
+
+    Raises:
+        Missing: no such model, or no such spec of it.
+        Unavailable: the table did not answer.
+    """
+    if wanted is not None:
+        check_spec(model, wanted, store=store)
+        return wanted
+    rows = [from_item(item, SpecRow) for item in store.query(*spec_row_key(model, ""))]
+    newest = choose_spec(rows, None)
+    if newest is None:
+        raise _unknown_model(model)
+    return newest.spec
 
 
 def read_spec(model: str, spec: str, *, store: RunStore, objects: ModelStore) -> bytes:

@@ -6,14 +6,17 @@ from typing import Any
 
 from rondo_core.bus import Publish
 from rondo_core.keys import RUNS_PK, head_key, run_key, run_pk
+from rondo_core.model_spec import parse_model_spec
+from rondo_core.model_store import ModelStore, spec_key
 from rondo_core.operator_wire import RunStarted, RunView
 from rondo_core.rows import HeadRow, RoundRow, RunPointerRow, RunRow, from_item
+from rondo_core.run_check import depends_on_spec, training_fault
 from rondo_core.run_store import RunStore
-from rondo_gateway.domain.refusals import Missing
+from rondo_gateway.domain.refusals import Missing, Unfit
 from rondo_gateway.domain.runs import run_requested
 from rondo_gateway.domain.views import by_kind, round_view, run_view, version_views
 from rondo_gateway.handlers.archive import Archive
-from rondo_gateway.handlers.models import check_model, check_spec
+from rondo_gateway.handlers.models import find_spec
 
 __all__ = ["list_runs", "request_run", "show_run"]
 
@@ -24,6 +27,7 @@ def request_run(
     body: dict[str, Any],
     *,
     store: RunStore,
+    objects: ModelStore,
     publish: Publish,
     new_secret: Callable[[], str],
     now: datetime,
@@ -31,15 +35,16 @@ def request_run(
     """Publish ``RunRequested``; the run's row follows, also when the dispatcher cannot run it.
 
     Raises:
-        Unfit: the body is not one.
+        Unfit: the body is not one, or nobody can do such a run.
         Missing: no such model, or it has no such spec.
-        Unavailable: table or topic did not answer.
+        Unavailable: table, bucket or topic did not answer.
     """
     event = run_requested(body, suffix=new_secret()[:SUFFIX_CHARACTERS], now=now)
-    if event.spec is None:
-        check_model(event.model, store=store)
-    else:
-        check_spec(event.model, event.spec, store=store)
+    spec = find_spec(event.model, event.spec, store=store)
+    if depends_on_spec(event):
+        training = parse_model_spec(objects.get(spec_key(spec))).training
+        if (fault := training_fault(event, training)) is not None:
+            raise Unfit("invalid-body", fault)
     publish(event)
     return RunStarted(run_id=event.run_id)
 

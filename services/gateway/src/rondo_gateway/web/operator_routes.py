@@ -117,6 +117,7 @@ async def start_run(request: Request, door: TheDoor) -> Response:
         request_run,
         body,
         store=door.ports.store,
+        objects=door.ports.objects,
         publish=door.ports.publish,
         new_secret=door.ports.new_secret,
         now=door.now(),

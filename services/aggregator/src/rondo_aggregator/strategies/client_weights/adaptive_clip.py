@@ -6,7 +6,7 @@ import numpy as np
 
 from rondo_aggregator.strategies.client_weights.clip import clip_factors
 from rondo_aggregator.strategies.cohort import Cohort, Mix, mix_of
-from rondo_core.strategy_parameters import AdaptiveClip
+from rondo_core.strategy_parameters.client_weights import AdaptiveClip
 
 __all__ = ["CLIP_NORM", "adaptively_clipped"]
 

@@ -3,7 +3,7 @@
 from rondo_aggregator.strategies.client_weights.krum import best, squared_distances
 from rondo_aggregator.strategies.cohort import Cohort, Mix, as_products, equal_mix
 from rondo_core.errors import StrategyInvalid
-from rondo_core.strategy_parameters import Bulyan
+from rondo_core.strategy_parameters.client_weights import Bulyan
 
 __all__ = ["bulyan_selection"]
 
@@ -26,12 +26,11 @@ def bulyan_selection(cohort: Cohort, parameters: Bulyan) -> Mix:
     (1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
     """
     clients, attackers = len(cohort.clients), parameters.attackers
-    if clients < 4 * attackers + 3:
-        rule = f"at least 4 x {attackers} + 3 updates, and there are {clients}"
-        raise StrategyInvalid(f"bulyan with {attackers} attackers needs {rule}")
+    if refusal := parameters.refusal(clients):
+        raise StrategyInvalid(refusal)
     distances = squared_distances(as_products(cohort)[:clients, :clients])
     remaining, chosen = list(range(clients)), list[int]()
-    while len(chosen) < clients - 2 * attackers:
+    while len(chosen) < parameters.counting(clients):
         first, *_ = best(distances, remaining, max(len(remaining) - attackers - 2, 1))
         chosen.append(first)
         remaining.remove(first)

@@ -1,7 +1,7 @@
 """Deltas longer than a fixed norm are scaled down to it."""
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix, mix_of
-from rondo_core.strategy_parameters import Clip
+from rondo_core.strategy_parameters.client_weights import Clip
 
 __all__ = ["clip_factors", "clipped"]
 

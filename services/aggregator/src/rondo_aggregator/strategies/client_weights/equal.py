@@ -1,7 +1,7 @@
 """Every client counts once."""
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix, mix_of
-from rondo_core.strategy_parameters import Equal
+from rondo_core.strategy_parameters.client_weights import Equal
 
 __all__ = ["equal_weights"]
 

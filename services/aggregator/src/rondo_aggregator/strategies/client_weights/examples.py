@@ -2,7 +2,7 @@
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix, mix_of
 from rondo_core.errors import EmptyRound
-from rondo_core.strategy_parameters import Examples
+from rondo_core.strategy_parameters.client_weights import Examples
 
 __all__ = ["examples_mix"]
 

@@ -4,7 +4,7 @@ import math
 
 from rondo_aggregator.strategies.client_weights.examples import examples_mix
 from rondo_aggregator.strategies.cohort import Cohort, Mix, mix_of
-from rondo_core.strategy_parameters import Examples, FedNova
+from rondo_core.strategy_parameters.client_weights import Examples, FedNova
 
 __all__ = ["normalised"]
 

@@ -4,7 +4,7 @@ import math
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix, as_products
 from rondo_core.errors import StrategyInvalid
-from rondo_core.strategy_parameters import FLTrust
+from rondo_core.strategy_parameters.client_weights import FLTrust
 
 __all__ = ["trusted"]
 

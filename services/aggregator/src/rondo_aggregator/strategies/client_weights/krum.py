@@ -8,7 +8,7 @@ import numpy as np
 from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_aggregator.strategies.cohort import Cohort, Mix, as_products, equal_mix
 from rondo_core.errors import StrategyInvalid
-from rondo_core.strategy_parameters import Krum, MultiKrum
+from rondo_core.strategy_parameters.client_weights import Krum, MultiKrum
 
 __all__ = ["best", "krum", "multi_krum", "scores", "squared_distances"]
 
@@ -25,7 +25,7 @@ def krum(cohort: Cohort, parameters: Krum) -> Mix:
     >>> krum(Cohort("abcde", [1] * 5, products=line @ line.T), Krum(attackers=1)).weights
     (0.0, 1.0, 0.0, 0.0, 0.0)
     """
-    return equal_mix(_best_of_all(cohort, parameters.attackers)[:1], len(cohort.clients))
+    return equal_mix(_best_of_all(cohort, parameters)[:1], len(cohort.clients))
 
 
 def multi_krum(cohort: Cohort, parameters: MultiKrum) -> Mix:
@@ -42,11 +42,8 @@ def multi_krum(cohort: Cohort, parameters: MultiKrum) -> Mix:
     (0.0, 1.0, 1.0, 0.0, 0.0)
     """
     clients = len(cohort.clients)
-    order = _best_of_all(cohort, parameters.attackers)
-    count = parameters.selected or clients - parameters.attackers - 2
-    if count > clients:
-        raise StrategyInvalid(f"multi-krum: selected {count} of {clients} updates")
-    return equal_mix(order[:count], clients)
+    order = _best_of_all(cohort, parameters)
+    return equal_mix(order[: parameters.counting(clients)], clients)
 
 
 def squared_distances(products: Float64Array) -> Float64Array:
@@ -68,10 +65,9 @@ def best(distances: Float64Array, remaining: Sequence[int], neighbours: int) -> 
     return [client for _, client in sorted(zip(found, remaining, strict=True))]
 
 
-def _best_of_all(cohort: Cohort, attackers: int) -> list[int]:
+def _best_of_all(cohort: Cohort, parameters: Krum | MultiKrum) -> list[int]:
     clients = len(cohort.clients)
-    if clients <= 2 * attackers + 2:
-        rule = f"more than 2 x {attackers} + 2 updates, and there are {clients}"
-        raise StrategyInvalid(f"krum with {attackers} attackers needs {rule}")
+    if refusal := parameters.refusal(clients):
+        raise StrategyInvalid(refusal)
     distances = squared_distances(as_products(cohort)[:clients, :clients])
-    return best(distances, range(clients), clients - attackers - 2)
+    return best(distances, range(clients), clients - parameters.attackers - 2)

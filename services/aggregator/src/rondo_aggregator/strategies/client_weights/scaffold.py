@@ -2,7 +2,7 @@
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix
 from rondo_core.errors import EmptyRound, StrategyInvalid
-from rondo_core.strategy_parameters import Scaffold
+from rondo_core.strategy_parameters.client_weights import Scaffold
 
 __all__ = ["controlled"]
 
@@ -29,8 +29,8 @@ def controlled(cohort: Cohort, parameters: Scaffold) -> Mix:
     clients, population = len(cohort.clients), parameters.population
     if not clients:
         raise EmptyRound("no client is there to average")
-    if clients > population:
-        raise StrategyInvalid(f"{clients} updates in a round of a population of {population}")
+    if refusal := parameters.refusal(clients):
+        raise StrategyInvalid(refusal)
     ones = tuple(1.0 for _ in cohort.clients)
     return Mix(
         factors=ones,

@@ -4,7 +4,7 @@ import numpy as np
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix
 from rondo_core.errors import EmptyRound
-from rondo_core.strategy_parameters import Staleness
+from rondo_core.strategy_parameters.client_weights import Staleness
 
 __all__ = ["discounted"]
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix, as_products
 from rondo_aggregator.strategies.distances import distances_from
-from rondo_core.errors import StrategyInvalid
-from rondo_core.strategy_parameters import CentredClip
+from rondo_core.strategy_parameters.column_rules import CentredClip
 
 __all__ = ["centred_clip"]
 
@@ -21,14 +20,12 @@ def centred_clip(cohort: Cohort, mix: Mix, parameters: CentredClip) -> Mix:
 
     Args:
         cohort: with the products of all pairs; a centre is their last row.
-        mix: which clients count, and how much against each other; factors are not for this rule.
+        mix: which clients count, and how much against each other. Its factors are all 1: weights
+            that scale the deltas do not meet this rule (`rondo_core.strategies.read_strategy`).
         parameters: tau and L.
 
     Returns:
         The coefficients of the deltas and of the centre; the divisor is 1.
-
-    Raises:
-        StrategyInvalid: the deltas are scaled already.
 
     Source: Karimireddy et al., 2021, section 4, equation CC (arXiv:2012.10333).
 
@@ -37,8 +34,6 @@ def centred_clip(cohort: Cohort, mix: Mix, parameters: CentredClip) -> Mix:
     >>> centred_clip(cohort, Mix((1.0, 1.0), (1.0, 1.0), 2.0), CentredClip(radius=3.0)).weights
     (0.5, 0.16666666666666666)
     """
-    if any(factor != 1 for factor in mix.factors):
-        raise StrategyInvalid("centred-clip clips by itself: combine it with plain client weights")
     clients, products = len(cohort.clients), as_products(cohort)
     shares = np.array(mix.weights) / mix.divisor
     point = np.zeros(len(products))

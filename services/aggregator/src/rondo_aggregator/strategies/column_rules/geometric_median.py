@@ -6,7 +6,7 @@ import numpy as np
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix, as_products, mix_of
 from rondo_aggregator.strategies.distances import distances_from, scaled_products
-from rondo_core.strategy_parameters import GeometricMedian
+from rondo_core.strategy_parameters.column_rules import GeometricMedian
 
 __all__ = ["geometric_median"]
 

@@ -5,7 +5,7 @@ import numpy as np
 from rondo_aggregator.strategies.arrays import Block, Float64Array
 from rondo_aggregator.strategies.kernels import compiled, sort_columns
 from rondo_aggregator.strategies.sorting import pairs_for
-from rondo_core.strategy_parameters import Nothing
+from rondo_core.strategy_parameters.column_rules import Nothing
 
 __all__ = ["median"]
 

@@ -1,19 +1,14 @@
 """The mean of each column without its extremes."""
 
-import math
-
 import numpy as np
 
 from rondo_aggregator.strategies.arrays import Block, Float64Array
 from rondo_aggregator.strategies.kernels import add_rows, compiled, sort_columns
 from rondo_aggregator.strategies.sorting import pairs_for
 from rondo_core.errors import EmptyRound
-from rondo_core.strategy_parameters import TrimmedMean
+from rondo_core.strategy_parameters.column_rules import TrimmedMean
 
 __all__ = ["trimmed_mean"]
-
-_ROUNDING = 1e-9
-"""0.29 of 100 clients are 29, though in binary the product is a little less."""
 
 
 def trimmed_mean(block: Block, weights: Float64Array, parameters: TrimmedMean) -> Float64Array:  # noqa: ARG001 - as every column rule
@@ -36,9 +31,9 @@ def trimmed_mean(block: Block, weights: Float64Array, parameters: TrimmedMean) -
     array([3.])
     """
     clients = block.shape[0]
-    cut = math.floor(parameters.trim * clients + _ROUNDING)
-    if clients <= 2 * cut:
-        raise EmptyRound(f"trimming {cut} of {clients} clients on each side leaves nobody")
+    cut = parameters.cut(clients)
+    if refusal := parameters.refusal(clients):
+        raise EmptyRound(refusal)
     compiled(sort_columns)(block, pairs_for(clients, cut, clients - cut))
     total = np.zeros(block.shape[1], np.float64)
     compiled(add_rows)(block[cut : clients - cut], total)

@@ -7,7 +7,7 @@ import numpy as np
 from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_aggregator.strategies.server_optimizers.adaptive import adaptive_step, first_moment
 from rondo_core.layout import Float32Array
-from rondo_core.strategy_parameters import Adagrad
+from rondo_core.strategy_parameters.server_optimizers import Adagrad
 
 __all__ = ["adagrad"]
 

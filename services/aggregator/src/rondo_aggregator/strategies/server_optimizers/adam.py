@@ -11,7 +11,7 @@ from rondo_aggregator.strategies.server_optimizers.adaptive import (
     first_moment,
 )
 from rondo_core.layout import Float32Array
-from rondo_core.strategy_parameters import Adam
+from rondo_core.strategy_parameters.server_optimizers import Adam
 
 __all__ = ["adam"]
 

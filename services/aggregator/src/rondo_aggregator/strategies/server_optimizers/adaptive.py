@@ -6,7 +6,7 @@ import numpy as np
 
 from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_core.layout import Float32Array
-from rondo_core.strategy_parameters import Adagrad, Adam, Yogi
+from rondo_core.strategy_parameters.server_optimizers import Adagrad, Adam, Yogi
 
 __all__ = ["adaptive_step", "corrected_rate", "first_moment"]
 

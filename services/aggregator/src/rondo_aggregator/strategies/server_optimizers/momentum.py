@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_core.layout import Float32Array
-from rondo_core.strategy_parameters import Momentum
+from rondo_core.strategy_parameters.server_optimizers import Momentum
 
 __all__ = ["momentum"]
 
