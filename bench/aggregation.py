@@ -158,6 +158,8 @@ def measure(options: argparse.Namespace) -> dict[str, Result]:
     for count in (10, 100, 1000):
         found[f"fedavg, {count} clients"] = ours("fedavg", small, count, 1)
         found[f"median, {count} clients"] = ours("median", small, count, 1)
+        found[f"clipped-mean, {count} clients"] = ours("clipped-mean", small, count, 1)
+        found[f"fltrust, {count} clients"] = ours("fltrust", small, count, 1)
     for part in ("median", "trimmed-mean", "np.median", "np.sort"):
         found[part] = ours(part, small, clients, min(repeats, 3))
     if options.peers:

@@ -57,7 +57,8 @@ def inputs_of(folder: Path, clients: int) -> Inputs:
 
 def combine(strategy_name: str, inputs: Inputs, first: int, last: int) -> list[Float32Array]:
     """Combine columns ``[first, last)`` by stretches, as a worker does a shard."""
-    strategy = named(strategy_name, {}, owned=lambda _: None)
+    parameters = {"root": inputs.clients[0]} if strategy_name == "fltrust" else {}
+    strategy = named(strategy_name, parameters, owned=lambda _: None)
     nodes = [] if strategy.need == "nothing" else products_of(strategy, inputs, 0, inputs.columns)
     mix = mix_of_round(strategy, inputs, nodes)
     starts = range(first, last, STRETCH)

@@ -142,7 +142,7 @@ def test_three_workers_one_of_them_killed_make_the_bytes_of_the_pure_functions(
     manifest = str(rows.round().manifest)
 
     stack.sealed(manifest)
-    whole = products_key(manifest, 0, MIN_SHARD_COLUMNS)
+    whole = products_key("products", manifest, 0, MIN_SHARD_COLUMNS)
     until(lambda: stack.ports.model_store.head(whole) is not None, pause_seconds=0.0)
     first.kill()
     until(lambda: rows.round().state == "COMMITTED")

@@ -163,9 +163,16 @@ def partial_key(manifest: str, start: int, stop: int, slot: str | None = None) -
     return columns if slot is None else f"{columns}.{slot}"
 
 
-def products_key(manifest: str, start: int, stop: int) -> str:
-    """Name the inner products of a manifest's updates over columns ``[start, stop)``."""
-    return f"products/{manifest}/{start:012d}-{stop:012d}"
+def products_key(kind: str, manifest: str, start: int, stop: int) -> str:
+    """Name the inner products of a manifest's updates over columns ``[start, stop)``.
+
+    Args:
+        kind: ``norms``, ``root-products`` or ``products`` (of all pairs); their shapes differ.
+        manifest: SHA-256.
+        start: the first column.
+        stop: the one after the last.
+    """
+    return f"{kind}/{manifest}/{start:012d}-{stop:012d}"
 
 
 def mix_key(manifest: str) -> str:

@@ -15,7 +15,7 @@ from rondo_aggregator.strategies.rounds import (
     in_turn,
     mix_of_round,
     products_of,
-    vectors_of,
+    products_shape,
 )
 from rondo_core.events import Scalar
 from rondo_core.layout import Float32Array
@@ -78,7 +78,7 @@ def play(
         leaves = -(-width // BLOCK_COLUMNS) * BLOCK_COLUMNS
         for shard in split(model.size, leaves):
             found = products_of(chosen, inputs, shard.start, shard.stop)
-            nodes += decode_nodes(encode_nodes(found), vectors_of(chosen, inputs))
+            nodes += decode_nodes(encode_nodes(found), products_shape(chosen, inputs))
     mix = mix_of_round(chosen, inputs, nodes)
     parts = [
         columns_of(chosen, mix, inputs, one.start, one.stop) for one in split(model.size, width)

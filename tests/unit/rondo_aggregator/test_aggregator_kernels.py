@@ -61,6 +61,16 @@ def test_products_are_the_same_also_where_the_machine_fuses(kernel: Callable[...
     assert np.triu(upper[0]).tobytes() == np.triu(upper[1]).tobytes()
 
 
+def test_products_with_one_client_are_the_same_also_where_the_machine_fuses() -> None:
+    turned = values(8, 6).astype(np.float64)
+    pairs = np.zeros((6, 6))
+    kernels.add_products(turned, pairs)
+
+    plain, fast = both(kernels.add_products_with, turned, 0, np.zeros(6), written=2)
+
+    assert plain == fast == pairs[0].tobytes()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("clients", [1, 2, 3, 7, 10, 16, 33])
 def test_sorting_is_the_same_and_is_numpys(clients: int, dtype: type[Any]) -> None:

@@ -1,5 +1,6 @@
 """Strategies as pure functions: the same bits however the work is cut, and what they refuse."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +14,15 @@ from rondo_aggregator.strategies.client_weights.adaptive_clip import adaptively_
 from rondo_aggregator.strategies.cohort import Cohort, Mix, decode_mix, encode_mix, mix_of
 from rondo_aggregator.strategies.combination import BLOCK_COLUMNS, ColumnRule, order_columns
 from rondo_aggregator.strategies.products import BLOCK_COLUMNS as LEAF
-from rondo_aggregator.strategies.products import decode_nodes, joined, leaf, total
+from rondo_aggregator.strategies.products import Kept, decode_nodes, joined, leaf, total
 from rondo_aggregator.strategies.registry import named
-from rondo_aggregator.strategies.rounds import Inputs, columns_of, in_turn
+from rondo_aggregator.strategies.rounds import (
+    Inputs,
+    columns_of,
+    in_turn,
+    mix_of_round,
+    products_of,
+)
 from rondo_core.errors import EmptyRound, Invalid, StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.layout import Float32Array
@@ -386,7 +393,7 @@ def test_the_tree_of_products_is_the_same_however_it_is_cut(
 ) -> None:
     rng = np.random.default_rng(leaves)
     nodes = [
-        leaf(index, [list(rng.normal(size=(3, 5)).astype(np.float32))], pairs=True)
+        leaf(index, [list(rng.normal(size=(3, 5)).astype(np.float32))], Kept(pairs=True))
         for index in range(leaves)
     ]
     cuts = sorted({0, min(first, leaves), min(second, leaves), leaves})
@@ -397,21 +404,47 @@ def test_the_tree_of_products_is_the_same_however_it_is_cut(
     assert merged.tobytes() == total(nodes).tobytes()
 
 
-def test_products_are_those_of_numpy_and_norms_their_diagonal() -> None:
+@pytest.mark.parametrize("root", range(5))
+def test_products_are_those_of_numpy_and_fewer_of_them_have_the_same_bits(root: int) -> None:
     deltas = random_deltas(5, 1500)
     stacked = np.stack(deltas).astype(np.float64)
 
-    pairs = leaf(0, [deltas], pairs=True).sums
-    alone = leaf(0, [deltas], pairs=False).sums
+    pairs = leaf(0, [deltas], Kept(pairs=True)).sums
+    norms = leaf(0, [deltas], Kept()).sums
+    rooted = leaf(0, [deltas], Kept(root=root)).sums
 
     np.testing.assert_allclose(pairs, stacked @ stacked.T, rtol=1e-12, atol=1e-10)
-    assert np.diag(alone).tobytes() == np.diag(pairs).tobytes()
+    assert (norms.shape, rooted.shape) == ((1, 5), (2, 5))
+    assert norms[0].tobytes() == rooted[0].tobytes() == np.diag(pairs).tobytes()
+    assert rooted[1].tobytes() == pairs[root].tobytes()
+
+
+@pytest.mark.parametrize("name", ["clipped-mean", "adaptive-clipped-mean", "fltrust"])
+def test_a_strategy_that_needs_few_products_decides_as_it_does_of_all(name: str) -> None:
+    deltas = random_deltas(7, 2 * LEAF + 9)
+    strategy = named(name, SETTINGS.get(name, {}), owned=lambda _: None)
+    clients = [f"client-{k:03}" for k in range(7)]
+    inputs = Inputs(
+        columns=deltas[0].size,
+        clients=clients,
+        examples=[1] * 7,
+        base=lambda start, stop: np.zeros(stop - start, np.float32),
+        read=in_turn(lambda client, start, stop: deltas[client][start:stop]),
+    )
+    nodes = products_of(strategy, inputs, 0, inputs.columns)
+    whole = products_of(replace(strategy, need="products"), inputs, 0, inputs.columns)
+
+    few = mix_of_round(strategy, inputs, nodes)
+    all_ = strategy.mix(Cohort(clients, inputs.examples, products=total(whole)))
+
+    assert {node.sums.shape for node in nodes} == {(1 + (name == "fltrust"), 7)}
+    assert encode_mix(few) == encode_mix(all_)
 
 
 @pytest.mark.parametrize("data", [b"", b"\1" + bytes(7), b"\1" + bytes(99), bytes(8)])
 def test_bytes_that_are_no_products_are_refused(data: bytes) -> None:
-    with pytest.raises(Invalid, match="are not the products of 3 vectors"):
-        decode_nodes(data, 3)
+    with pytest.raises(Invalid, match="are not 3 x 3 products"):
+        decode_nodes(data, (3, 3))
 
 
 def test_of_clients_that_do_not_count_no_column_is_read() -> None:

@@ -162,13 +162,30 @@ def test_tasks_in_any_order_and_twice_by_several_workers_give_the_same_bytes(
     assert world.weights().tobytes() == expected.weights.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("strategy", "parameters", "kind", "rows"),
+    [("clipped-mean", {}, "norms", 1), ("fltrust", {"root": "ada"}, "root-products", 2)],
+)
+def test_what_needs_no_pairs_keeps_rows_of_the_products_under_a_name_of_their_own(
+    tmp_path: Path, strategy: str, parameters: dict[str, Scalar], kind: str, rows: int
+) -> None:
+    world = sealed(tmp_path, strategy, parameters, shard_columns=BLOCK_COLUMNS)
+    manifest = world.round().manifest or ""
+
+    combined(world)
+
+    data = world.models.get(products_key(kind, manifest, 0, BLOCK_COLUMNS))
+    assert len(data) == 8 * (1 + 2) + 8 * rows * len(DELTAS)
+    assert world.models.head(products_key("products", manifest, 0, BLOCK_COLUMNS)) is None
+
+
 def test_products_and_partials_that_exist_are_not_made_again(tmp_path: Path) -> None:
     world = sealed(tmp_path, "krum", {"attackers": 0}, shard_columns=BLOCK_COLUMNS)
     manifest = world.round().manifest or ""
     world.combine()
     first, *_ = world.asked()
     world.run(first)
-    assert world.models.head(products_key(manifest, 0, BLOCK_COLUMNS)) is not None
+    assert world.models.head(products_key("products", manifest, 0, BLOCK_COLUMNS)) is not None
 
     world.run(first)
     world.combine()
@@ -193,7 +210,7 @@ def test_products_of_an_old_manifest_are_nothing_to_do(tmp_path: Path) -> None:
     world.jobs.sum_products(ATTEMPT, manifest="f" * 64, width=BLOCK_COLUMNS, index=0)
     world.run_tasks()
 
-    assert world.models.head(products_key("f" * 64, 0, BLOCK_COLUMNS)) is None
+    assert world.models.head(products_key("products", "f" * 64, 0, BLOCK_COLUMNS)) is None
 
 
 @pytest.mark.parametrize(

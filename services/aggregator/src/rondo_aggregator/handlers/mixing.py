@@ -22,7 +22,7 @@ from rondo_aggregator.strategies.products import (
     joined,
 )
 from rondo_aggregator.strategies.registry import Strategies
-from rondo_aggregator.strategies.rounds import mix_of_round, products_of, vectors_of
+from rondo_aggregator.strategies.rounds import mix_of_round, products_of, products_shape
 from rondo_core.model_store import mix_key, products_key
 from rondo_core.run_store import RunStore
 
@@ -90,12 +90,12 @@ def write_mix(source: Source, width: int, objects: Objects) -> None:
     if source.strategy.need == "nothing" or objects.head(key) is not None:
         return
     inputs = inputs_of(source, objects)
-    vectors = vectors_of(source.strategy, inputs)
+    shape = products_shape(source.strategy, inputs)
 
     def nodes() -> Iterator[Node]:
         for shard in product_shards(source, width):
             data = objects.passing(_key(source, shard), 0, _LARGEST_PRODUCTS_BYTES)
-            yield from decode_nodes(data, vectors)
+            yield from decode_nodes(data, shape)
 
     objects.put(key, encode_mix(mix_of_round(source.strategy, inputs, joined(nodes()))))
 
@@ -110,7 +110,7 @@ def mix_alone(source: Source, objects: Objects) -> Mix:
 
 
 def _key(source: Source, shard: Shard) -> str:
-    return products_key(source.manifest_sha256, shard.start, shard.stop)
+    return products_key(source.strategy.need, source.manifest_sha256, shard.start, shard.stop)
 
 
 def _missing(

@@ -22,9 +22,10 @@ class Cohort:
         examples: n_k of each.
         staleness: of each, versions between its base and the round's.
         steps: of each, how many plain steps its training was worth; None where it did not say.
-        products: float64 (clients, clients), the inner products of the deltas; only the diagonal
-            is filled where norms are enough, and it is None where neither was asked for. With a
-            centre it has one more row and column, the last.
+        products: float64 (clients, clients), the inner products of the deltas, where a rule needs
+            all of them. With a centre it has one more row and column, the last.
+        squares: float64 (clients,), of each delta the product with itself, where norms are enough.
+        with_root: float64 (clients,), of each delta the product with the root's, beside squares.
         scalars: what the rules kept from the round before, empty in the first.
     """
 
@@ -33,6 +34,8 @@ class Cohort:
     staleness: Sequence[int] = ()
     steps: Sequence[float | None] = ()
     products: Float64Array | None = None
+    squares: Float64Array | None = None
+    with_root: Float64Array | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -51,8 +54,12 @@ class Cohort:
     @property
     def norms(self) -> tuple[float, ...]:
         """The L2 norm of each delta."""
-        squares = as_products(self)
-        return tuple(math.sqrt(squares[k, k]) for k in range(len(self.clients)))
+        squares = np.diag(as_products(self)) if self.squares is None else _finite(self.squares)
+        return tuple(math.sqrt(squares[k]) for k in range(len(self.clients)))
+
+    def products_with(self, root: int) -> Float64Array:
+        """Return float64 (clients,): each delta's product with that of the round's root client."""
+        return as_products(self)[root] if self.with_root is None else _finite(self.with_root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +138,13 @@ def as_products(cohort: Cohort) -> Float64Array:
     """
     if cohort.products is None:
         raise Invalid("this rule needs the inner products of the updates")
-    if not np.isfinite(cohort.products).all():
+    return _finite(cohort.products)
+
+
+def _finite(products: Float64Array) -> Float64Array:
+    if not np.isfinite(products).all():
         raise Invalid("an inner product of two updates is beyond float64")
-    return cohort.products
+    return products
 
 
 def encode_mix(mix: Mix) -> bytes:

@@ -34,8 +34,9 @@ CENTRE = "centre"
 CONTROL = "control"
 """The slot that keeps the control variate: what the clients' mean step is, with the sign of g."""
 
-Need = Literal["nothing", "norms", "products"]
-"""What the client weights must know of the deltas before any column is combined."""
+Need = Literal["nothing", "norms", "root-products", "products"]
+"""What a strategy must know of the deltas before any column is combined, each more than the last:
+their norms, also their products with one client's, or those of all pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Strategy:
         need: what it and the column rule must know of the deltas.
         column_rule: how the deltas of a column become one.
         optimizer: how that becomes a step.
+        root: the client without whose update nothing is combined.
         centred: whether the combined delta is kept for the next round.
         controlled: whether a control variate is kept for the next round.
         stateful: whether anything is kept for the next round.
@@ -87,6 +89,7 @@ class Strategy:
     need: Need
     column_rule: ColumnRule
     optimizer: Optimizer
+    root: str | None = None
     centred: bool = False
     controlled: bool = False
     stateful: bool = False

@@ -18,6 +18,7 @@ __all__ = [
     "add_four",
     "add_one",
     "add_products",
+    "add_products_with",
     "add_rows",
     "add_squares",
     "compiled",
@@ -62,6 +63,19 @@ def add_squares(columns: Float64Array, squares: Float64Array) -> None:
     for row in range(columns.shape[0]):
         for client in range(columns.shape[1]):
             squares[client] += columns[row, client] * columns[row, client]
+
+
+def add_products_with(columns: Float64Array, root: int, sums: Float64Array) -> None:
+    """Add each client's products with one of them, column after column: a row of `add_products`.
+
+    Args:
+        columns: float64 (columns, clients).
+        root: which client.
+        sums: float64 (clients,), changed.
+    """
+    for row in range(columns.shape[0]):
+        for client in range(columns.shape[1]):
+            sums[client] += columns[row, root] * columns[row, client]
 
 
 def add_products(columns: Float64Array, gram: Float64Array) -> None:
@@ -136,6 +150,10 @@ def mean_near_median(block: Block, near: int, means: Float64Array) -> None:
         means[column] = total / near
 
 
+_EXACT = (add_products, add_products_with, add_squares)
+"""Their products are exact, so that fusing changes no bit."""
+
+
 @cache
 def compiled(kernel: Kernel) -> Kernel:
     """Return a kernel as machine code that runs without the interpreter's lock.
@@ -145,7 +163,7 @@ def compiled(kernel: Kernel) -> Kernel:
     """
     from numba import njit  # noqa: PLC0415 - half a second and 60 MiB that the intake saves
 
-    fused = {"contract"} if kernel in (add_products, add_squares) else False
+    fused = {"contract"} if kernel in _EXACT else False
     fast: Any = njit(nogil=True, error_model="numpy", fastmath=fused)(kernel)
     try:
         fast.enable_caching()
@@ -162,6 +180,7 @@ def warm() -> None:
     compiled(add_one)(total, np.float64(1), single)
     compiled(add_four)(total, np.ones(4), (single, single, single, single))
     compiled(add_squares)(np.zeros((4, 4)), np.zeros(4))
+    compiled(add_products_with)(np.zeros((4, 4)), 0, np.zeros(4))
     compiled(add_products)(np.zeros((4, 4)), np.zeros((4, 4)))
     for block in (np.zeros((4, 4), np.float32), np.zeros((4, 4))):
         compiled(sort_columns)(block, pairs)

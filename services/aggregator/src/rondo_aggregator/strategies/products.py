@@ -1,4 +1,4 @@
-"""The inner products of all deltas, summed in one tree however the columns are cut.
+"""The inner products of the deltas, summed in one tree however the columns are cut.
 
 A leaf is a block of columns with a place of its own in the model. Two neighbours that are the two
 halves of a larger block are added as soon as both are there. So what a shard knows is a few nodes
@@ -12,13 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from rondo_aggregator.strategies.arrays import Float64Array
-from rondo_aggregator.strategies.kernels import add_products, add_squares, compiled
+from rondo_aggregator.strategies.kernels import (
+    add_products,
+    add_products_with,
+    add_squares,
+    compiled,
+)
 from rondo_core.errors import Invalid
 from rondo_core.layout import Float32Array
 
 __all__ = [
     "BLOCK_COLUMNS",
     "TURN_COLUMNS",
+    "Kept",
     "Node",
     "decode_nodes",
     "encode_nodes",
@@ -37,6 +43,23 @@ _SUM = np.dtype("<f8")
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Which products are summed; what two of these have in common has the same bits in both.
+
+    Attributes:
+        pairs: those of all pairs of vectors; else only each vector's with itself.
+        root: without pairs, also each vector's with this one.
+    """
+
+    pairs: bool = False
+    root: int | None = None
+
+    def shape(self, vectors: int) -> tuple[int, int]:
+        """Return that of a node's sums: as rows all vectors, or the squares and the root's."""
+        return (vectors if self.pairs else 1 + (self.root is not None), vectors)
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """The sums over ``2 ** level`` blocks, of which this is the one numbered ``index``."""
 
@@ -45,45 +68,51 @@ class Node:
     sums: Float64Array
 
 
-def leaf(index: int, stretches: Iterable[Sequence[Float32Array]], *, pairs: bool) -> Node:
+def leaf(index: int, stretches: Iterable[Sequence[Float32Array]], kept: Kept) -> Node:
     """Sum the products of one block.
 
     Args:
         index: which block of the model.
         stretches: the block's columns in their order, float32 (columns,) of each vector; all but
             the last of a multiple of `TURN_COLUMNS`. How they are cut does not show.
-        pairs: all pairs of vectors, or only each with itself.
+        kept: which products.
 
     Returns:
-        float64 (vectors, vectors), symmetric; without pairs only the diagonal is filled.
+        float64, of ``kept.shape``; of all pairs it is symmetric.
 
-    >>> leaf(0, [[np.float32([3, 4]), np.float32([1, 0])]], pairs=True).sums
+    >>> block = [[np.float32([3, 4]), np.float32([1, 0])]]
+    >>> leaf(0, block, Kept(pairs=True)).sums
     array([[25.,  3.],
            [ 3.,  1.]])
+    >>> leaf(0, block, Kept()).sums
+    array([[25.,  1.]])
     """
     sums = np.zeros((0, 0), np.float64)
     vectors = 0
     for deltas in stretches:
         if not vectors:
             vectors = len(deltas)
-            even = vectors + vectors % 2
-            sums = np.zeros((even, even) if pairs else (even,), np.float64)
-        _add(sums, deltas, pairs=pairs)
-    if not pairs:
-        return Node(0, index, np.diag(sums[:vectors]))
+            sums = np.zeros(kept.shape(vectors + vectors % 2), np.float64)
+        _add(sums, deltas, kept)
+    if not kept.pairs:
+        return Node(0, index, sums[:, :vectors])
     upper = np.triu(sums[:vectors, :vectors])
     return Node(0, index, upper + np.triu(upper, 1).T)
 
 
-def _add(sums: Float64Array, deltas: Sequence[Float32Array], *, pairs: bool) -> None:
-    turned = np.zeros((TURN_COLUMNS, len(sums)), np.float64)
-    add = compiled(add_products) if pairs else compiled(add_squares)
+def _add(sums: Float64Array, deltas: Sequence[Float32Array], kept: Kept) -> None:
+    turned = np.zeros((TURN_COLUMNS, sums.shape[1]), np.float64)
     for start in range(0, deltas[0].size, TURN_COLUMNS):
         width = min(TURN_COLUMNS, deltas[0].size - start)
         for vector, delta in enumerate(deltas):
             turned[:width, vector] = delta[start : start + width]
         turned[width:] = 0
-        add(turned, sums)
+        if kept.pairs:
+            compiled(add_products)(turned, sums)
+        else:
+            compiled(add_squares)(turned, sums[0])
+        if kept.root is not None:
+            compiled(add_products_with)(turned, kept.root, sums[1])
 
 
 def joined(nodes: Iterable[Node]) -> list[Node]:
@@ -121,18 +150,18 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
     return np.array(head, _HEAD).tobytes() + b"".join(sums)
 
 
-def decode_nodes(data: bytes | memoryview, vectors: int) -> list[Node]:
-    """Read what `encode_nodes` wrote.
+def decode_nodes(data: bytes | memoryview, shape: tuple[int, int]) -> list[Node]:
+    """Read what `encode_nodes` wrote; ``shape`` is that of a node's sums.
 
     Raises:
         Invalid: there are more or fewer bytes than the head says.
     """
     count = int(np.frombuffer(data[: _HEAD.itemsize], _HEAD)[0]) if len(data) else 0
     heads = _HEAD.itemsize * (1 + 2 * count)
-    if count < 1 or len(data) != heads + count * vectors * vectors * _SUM.itemsize:
-        raise Invalid(f"{len(data)} bytes are not the products of {vectors} vectors")
+    if count < 1 or len(data) != heads + count * shape[0] * shape[1] * _SUM.itemsize:
+        raise Invalid(f"{len(data)} bytes are not {shape[0]} x {shape[1]} products")
     places = np.frombuffer(data[_HEAD.itemsize : heads], _HEAD).reshape(count, 2)
-    sums = np.frombuffer(data[heads:], _SUM).reshape(count, vectors, vectors)
+    sums = np.frombuffer(data[heads:], _SUM).reshape(count, *shape)
     return [
         Node(int(level), int(index), part)
         for (level, index), part in zip(places, sums, strict=True)

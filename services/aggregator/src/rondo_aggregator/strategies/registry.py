@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -75,7 +75,7 @@ _WEIGHTS: Mapping[str, _Weights] = MappingProxyType(
         "equal": _Weights(equal_weights),
         "examples": _Weights(examples_mix),
         "fednova": _Weights(normalised),
-        "fltrust": _Weights(trusted, "products"),
+        "fltrust": _Weights(trusted, "root-products"),
         "krum": _Weights(krum, "products"),
         "multi-krum": _Weights(multi_krum, "products"),
         "scaffold": _Weights(controlled),
@@ -141,12 +141,13 @@ def composed(choice: StrategyChoice) -> Strategy:
     return Strategy(
         name=choice.name,
         client_weights=_bound(weights.function, choice.client_weights),
-        need=max(weights.need, rule.need, key=["nothing", "norms", "products"].index),
+        need=max(weights.need, rule.need, key=get_args(Need).index),
         column_rule=ColumnRule(
             reweigh=None if rule.reweigh is None else _bound(rule.reweigh, choice.column_rule),
             order=None if rule.order is None else _bound(rule.order, choice.column_rule),
         ),
         optimizer=_optimizer(stepper, slots, choice.server_optimizer),
+        root=getattr(choice.client_weights, "root", None),
         centred=centred,
         controlled=weights.function is controlled,
         stateful=bool(slots) or centred or weights.function in {adaptively_clipped, controlled},

@@ -25,14 +25,24 @@ from rondo_aggregator.strategies.combination import (
 from rondo_aggregator.strategies.products import (
     BLOCK_COLUMNS,
     TURN_COLUMNS,
+    Kept,
     Node,
     joined,
     leaf,
     total,
 )
+from rondo_core.errors import StrategyInvalid
 from rondo_core.layout import Float32Array
 
-__all__ = ["Inputs", "Wanted", "columns_of", "in_turn", "mix_of_round", "products_of", "vectors_of"]
+__all__ = [
+    "Inputs",
+    "Wanted",
+    "columns_of",
+    "in_turn",
+    "mix_of_round",
+    "products_of",
+    "products_shape",
+]
 
 _STRETCH_VALUES = 16 * 1024 * 1024
 """Values of all clients in a stretch of a rule that needs them side by side: 64 MiB."""
@@ -106,20 +116,29 @@ def in_turn(one: Callable[[int, int, int], Float32Array]) -> Read:
     return read
 
 
-def vectors_of(strategy: Strategy, inputs: Inputs) -> int:
-    """Return of how many vectors the inner products are: the deltas, and the centre if kept."""
-    return len(inputs.clients) + (strategy.centred and inputs.slot is not None)
+def products_shape(strategy: Strategy, inputs: Inputs) -> tuple[int, int]:
+    """Return the shape of the sums of a node of `products_of`; a kept centre is one more vector.
+
+    Raises:
+        StrategyInvalid: the root client has no update.
+    """
+    vectors = len(inputs.clients) + (strategy.centred and inputs.slot is not None)
+    return _kept(strategy, inputs).shape(vectors)
 
 
 def products_of(strategy: Strategy, inputs: Inputs, start: int, stop: int) -> list[Node]:
     """Sum the inner products over columns ``[start, stop)``.
 
     Args:
-        strategy: says whether pairs are needed, or norms.
+        strategy: says which are needed.
         inputs: the deltas.
         start: a multiple of `BLOCK_COLUMNS`.
         stop: another one, or the end of the model.
+
+    Raises:
+        StrategyInvalid: the root client has no update.
     """
+    kept = _kept(strategy, inputs)
     everybody = tuple(range(len(inputs.clients)))
     width = _STRETCH_VALUES // max(len(everybody), 1) // TURN_COLUMNS * TURN_COLUMNS
     width = min(max(width, TURN_COLUMNS), BLOCK_COLUMNS)
@@ -133,15 +152,23 @@ def products_of(strategy: Strategy, inputs: Inputs, start: int, stop: int) -> li
 
     def stretches(count: int) -> Iterator[list[Float32Array]]:
         for wish, deltas in islice(found, count):
-            kept = [] if centre is None else [centre(CENTRE, wish.start, wish.stop)]
-            yield [*deltas, *kept]
+            last = [] if centre is None else [centre(CENTRE, wish.start, wish.stop)]
+            yield [*deltas, *last]
 
     def leaves() -> Iterator[Node]:
         for block in blocks:
             index = block[0].start // BLOCK_COLUMNS
-            yield leaf(index, stretches(len(block)), pairs=strategy.need == "products")
+            yield leaf(index, stretches(len(block)), kept)
 
     return joined(leaves())
+
+
+def _kept(strategy: Strategy, inputs: Inputs) -> Kept:
+    if strategy.need != "root-products":
+        return Kept(pairs=strategy.need == "products")
+    if strategy.root not in inputs.clients:
+        raise StrategyInvalid(f"{strategy.name}: the root client {strategy.root!r} has no update")
+    return Kept(root=inputs.clients.index(strategy.root))
 
 
 def mix_of_round(strategy: Strategy, inputs: Inputs, nodes: Sequence[Node]) -> Mix:
@@ -161,10 +188,19 @@ def mix_of_round(strategy: Strategy, inputs: Inputs, nodes: Sequence[Node]) -> M
         examples=inputs.examples,
         staleness=inputs.staleness,
         steps=inputs.steps,
-        products=total(nodes) if nodes else None,
         scalars=inputs.scalars,
+        **_known(strategy, nodes),
     )
     return strategy.mix(cohort)
+
+
+def _known(strategy: Strategy, nodes: Sequence[Node]) -> dict[str, Float64Array]:
+    if strategy.need == "nothing":
+        return {}
+    sums = total(nodes)
+    if strategy.need == "products":
+        return {"products": sums}
+    return dict(zip(("squares", "with_root"), sums, strict=False))
 
 
 def columns_of(strategy: Strategy, mix: Mix, inputs: Inputs, start: int, stop: int) -> Columns:

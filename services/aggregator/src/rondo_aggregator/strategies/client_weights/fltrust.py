@@ -2,7 +2,7 @@
 
 import math
 
-from rondo_aggregator.strategies.cohort import Cohort, Mix, as_products
+from rondo_aggregator.strategies.cohort import Cohort, Mix
 from rondo_core.errors import StrategyInvalid
 from rondo_core.strategy_parameters.client_weights import FLTrust
 
@@ -29,11 +29,12 @@ def trusted(cohort: Cohort, parameters: FLTrust) -> Mix:
     """
     if parameters.root not in cohort.clients:
         raise StrategyInvalid(f"fltrust: the root client {parameters.root!r} has no update")
-    root, products, norms = cohort.clients.index(parameters.root), as_products(cohort), cohort.norms
+    root, norms = cohort.clients.index(parameters.root), cohort.norms
+    products = cohort.products_with(root)
     weights, factors = [], []
     for client, norm in enumerate(norms):
         counts = client != root and norm > 0 and norms[root] > 0
-        cosine = products[client, root] / norm / norms[root] if counts else 0.0
+        cosine = products[client] / norm / norms[root] if counts else 0.0
         weights.append(max(float(cosine), 0.0))
         factors.append(norms[root] / norm if counts else 1.0)
     return Mix(tuple(factors), tuple(weights), math.fsum(weights) or 1.0)
