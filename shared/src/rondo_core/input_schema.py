@@ -6,9 +6,9 @@ the spec's list).
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rondo_core.errors import SpecInvalid
 from rondo_core.model_layers import MAX_ELEMENTS, Shape
@@ -19,6 +19,7 @@ __all__ = [
     "ImageInput",
     "Label",
     "NumberColumn",
+    "OutOfRange",
     "TableInput",
     "check_input_schema",
     "first_repeated",
@@ -33,12 +34,42 @@ class _Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     pass
 
 
+OutOfRange = Literal["refuse", "warn"]
+"""What becomes of a number beyond a bound: no answer, or an answer that says so."""
+
+Bound = Annotated[float, Meta(ge=-1e30, le=1e30)]
+
+
 class NumberColumn(_Schema, frozen=True, kw_only=True, tag="number"):
-    """A number; the layers see ``(value - mean) / std``."""
+    """A number; the layers see ``(value - mean) / std``.
+
+    What is not set is not in the spec's JSON, so that specs of before there were bounds keep their
+    digests.
+
+    Attributes:
+        minimum: the least number that is expected, as in JSON Schema.
+        maximum: the greatest.
+        out_of_range: what becomes of others, where there is a bound; refused if not set.
+    """
 
     name: ColumnName
     mean: Annotated[float, Meta(ge=-1e30, le=1e30)] = 0.0
     std: Annotated[float, Meta(ge=1e-12, le=1e30)] = 1.0
+    minimum: Bound | UnsetType = UNSET
+    maximum: Bound | UnsetType = UNSET
+    out_of_range: OutOfRange | UnsetType = UNSET
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it has a bound."""
+        return not (self.minimum is UNSET and self.maximum is UNSET)
+
+    @property
+    def beyond(self) -> OutOfRange | None:
+        """What becomes of numbers beyond a bound; None where there is none."""
+        if not self.is_bounded:
+            return None
+        return "refuse" if self.out_of_range is UNSET else self.out_of_range
 
 
 class CategoryColumn(_Schema, frozen=True, kw_only=True, tag="category"):
@@ -119,7 +150,8 @@ def check_input_schema(schema: ImageInput | TableInput) -> None:
     """Check what types and bounds cannot say.
 
     Raises:
-        SpecInvalid: a name or a word twice, an empty range, or an input that is too wide.
+        SpecInvalid: a name or a word twice, an empty range, a rule for bounds that are not there,
+            or an input that is too wide.
     """
     match schema:
         case ImageInput(minimum=minimum, maximum=maximum):
@@ -131,12 +163,22 @@ def check_input_schema(schema: ImageInput | TableInput) -> None:
             if (name := first_repeated(schema.names)) is not None:
                 raise SpecInvalid("$.input.columns", f"column {name!r} appears twice")
             for position, column in enumerate(columns):
-                values = column.values if isinstance(column, CategoryColumn) else ()
-                if (value := first_repeated(values)) is not None:
-                    path = f"$.input.columns[{position}].values"
-                    raise SpecInvalid(path, f"{value!r} appears twice")
+                _check_column(f"$.input.columns[{position}]", column)
     if (elements := math.prod(schema.encoded_shape)) > MAX_ELEMENTS:
         raise SpecInvalid("$.input", f"an example of {elements} values is over {MAX_ELEMENTS}")
+
+
+def _check_column(path: str, column: Column) -> None:
+    if isinstance(column, CategoryColumn):
+        if (value := first_repeated(column.values)) is not None:
+            raise SpecInvalid(f"{path}.values", f"{value!r} appears twice")
+    elif column.minimum is not UNSET and column.maximum is not UNSET:
+        if column.minimum > column.maximum:
+            rule = f"{column.maximum} is less than minimum {column.minimum}"
+            raise SpecInvalid(f"{path}.maximum", rule)
+    elif column.out_of_range is not UNSET and not column.is_bounded:
+        rule = f"{column.out_of_range!r} needs a minimum or a maximum"
+        raise SpecInvalid(f"{path}.out_of_range", rule)
 
 
 def first_repeated(names: tuple[str, ...]) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondo_core.errors import Invalid, RowInvalid
+from rondo_core.input_bounds import refuse_beyond
 from rondo_core.input_schema import CategoryColumn, Column, ImageInput, TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
@@ -45,7 +46,9 @@ def decode_rows(spec: ModelSpec, rows: Sequence[Row]) -> Float32Array:
     """
     if isinstance(spec.input, ImageInput):
         return check_inputs(spec, _pictures(spec.input, rows))
-    return _table(spec.input, rows)
+    values = _table(spec.input, rows)
+    refuse_beyond(spec.input, values)
+    return values
 
 
 def decode_targets(spec: ModelSpec, values: Sequence[object]) -> NDArray[np.int32] | Float32Array:
@@ -72,7 +75,8 @@ def check_inputs(spec: ModelSpec, inputs: NDArray[np.generic]) -> Float32Array:
 
     Raises:
         Invalid: another shape or type.
-        RowInvalid: a value that is not finite, outside the pictures' range, or not an index.
+        RowInvalid: a value that is not finite, outside the pictures' range or the bounds of its
+            column, or not an index.
     """
     expected = spec.input.shape
     if inputs.shape[1:] != expected or inputs.dtype.kind not in _NUMERIC_KINDS:
@@ -90,6 +94,7 @@ def check_inputs(spec: ModelSpec, inputs: NDArray[np.generic]) -> Float32Array:
             _refuse(cells != np.floor(cells), cells, column.name, "not an index")
         else:
             _refuse(~np.isfinite(cells), cells, column.name, "not a finite number")
+    refuse_beyond(spec.input, values)
     return values
 
 

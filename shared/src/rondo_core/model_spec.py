@@ -16,7 +16,13 @@ from msgspec import Meta, Struct
 
 from rondo_core.errors import SpecInvalid
 from rondo_core.events import Name
-from rondo_core.input_schema import ImageInput, TableInput, check_input_schema, first_repeated
+from rondo_core.input_schema import (
+    ImageInput,
+    OutOfRange,
+    TableInput,
+    check_input_schema,
+    first_repeated,
+)
 from rondo_core.model_layers import (
     MAX_ELEMENTS,
     MAX_PARAMETERS,
@@ -49,6 +55,7 @@ _ALLOWED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "metrics": get_args(Metric),
         "optimizer": get_args(Optimizer),
         "output.kind": ("classes", "number"),
+        "out_of_range": get_args(OutOfRange),
         "padding": get_args(Padding),
     }
 )
@@ -114,7 +121,11 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def encode_model_spec(spec: ModelSpec) -> bytes:
-    """Return the canonical JSON: sorted keys, no spaces, every field written out, also defaults."""
+    """Return the canonical JSON: sorted keys, no spaces, every field written out, also defaults.
+
+    Only a number column's bounds are left out where there are none: they came later, and may not
+    change the digests of before.
+    """
     return msgspec.json.encode(spec, order="sorted")
 
 
