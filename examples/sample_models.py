@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,10 +62,16 @@ def digits() -> tuple[ModelSpec, np.ndarray, np.ndarray]:
 def breast_cancer() -> tuple[ModelSpec, np.ndarray, np.ndarray]:
     """Return the spec, rows (n, 30) and their labels."""
     bunch = load_breast_cancer()
-    means, deviations = bunch.data.mean(axis=0), bunch.data.std(axis=0)
     columns = tuple(
-        NumberColumn(name=str(name), mean=float(mean), std=float(deviation))
-        for name, mean, deviation in zip(bunch.feature_names, means, deviations, strict=True)
+        NumberColumn(
+            name=str(name),
+            mean=float(values.mean()),
+            std=float(values.std()),
+            minimum=float(values.min()),
+            maximum=float(values.max()),
+            out_of_range="warn",
+        )
+        for name, values in zip(bunch.feature_names, bunch.data.T, strict=True)
     )
     spec = ModelSpec(
         model="breast-cancer",
@@ -121,12 +128,20 @@ def identity() -> bytes:
     return data
 
 
+def _is_made(spec: ModelSpec, target: Path) -> bool:
+    if not (target / INDEX_FILE).exists():
+        return False
+    return (target / "spec.json").read_bytes() == encode_model_spec(spec)
+
+
 def main() -> None:
-    """Write all three, unless they are there."""
+    """Write all three, unless they are there; one of another spec is made anew."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     for make in (digits, breast_cancer):
         spec, x, y = make()
-        if not (folder / spec.model / "1" / INDEX_FILE).exists():
+        target = folder / spec.model / "1"
+        if not _is_made(spec, target):
+            shutil.rmtree(target, ignore_errors=True)
             write(spec, x, y, folder)
     target = folder / "identity" / "1"
     target.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from rondo_local.environments import checkout, ensure_virtual
 from rondo_local.readiness import free_port
-from tests.unit.rondo_inference.exported import sample_folder
+from tests.unit.rondo_inference.exported import homes_export, sample_folder, write_version
 
 CLIENTS = Path(__file__).parent / "clients"
 SECONDS = 60.0
@@ -244,3 +244,25 @@ def test_who_takes_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
         before_requests_are_cut_off = 15
 
         assert server.process.wait(timeout=before_requests_are_cut_off) == 0
+
+
+def test_numbers_beyond_bounds_are_refused_or_told_by_a_server_on_a_folder(tmp_path: Path) -> None:
+    write_version(homes_export(), tmp_path)
+    alone = start(tmp_path, model="homes", body=b'{"instances": [[3, 20]]}')
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", alone.port, timeout=SECONDS)) as line:
+            path = "/v1/models/homes:predict"
+            line.request("POST", path, b'{"instances": [[3, 9]]}')
+            warned = line.getresponse()
+            answer = warned.read()
+            line.request("POST", path, b'{"instances": [[3, 20], [44, 20]]}')
+            refused = line.getresponse()
+            reason = refused.read()
+    finally:
+        alone.process.terminate()
+        alone.process.wait(SECONDS)
+
+    assert (warned.status, answer) == (200, b'{"predictions":[[94.0]]}')
+    assert "below minimum 10.0" in str(warned.headers["X-Rondo-Warnings"])
+    assert refused.status == 400
+    assert b"row 1, column 'rooms': 44.0 is above maximum 9.5" in reason

@@ -1,11 +1,13 @@
 """From a data owner's examples to the arrays that a model takes, and a loss."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rondo_core.errors import Invalid
+from rondo_core.input_bounds import warned
 from rondo_core.model_inputs import Row, check_inputs, decode_rows, decode_targets
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
@@ -28,12 +30,19 @@ def encode_examples(
         y: labels as the spec spells them (the number 3 is the label ``3``); where no label is a
             number, whole numbers are positions in the spec's list; or, for a number, numbers.
 
+    Warns:
+        UserWarning: numbers are beyond the bounds of a column whose rule is to tell of it; names
+            the column, the bound and how many.
+
     Raises:
         Invalid: shapes do not fit, or ``x`` and ``y`` differ in length.
         RowInvalid: names row, column, value and rule.
     """
     targets = _targets(spec, np.asarray(y))
     inputs = _inputs(spec, x)
+    for one in warned(spec.input, inputs):
+        found = f"column {one.column!r}: {one.rows} of {len(inputs)} values are {one.rule}"
+        warnings.warn(f"{found}, the first in row {one.first}", stacklevel=3)
     if len(inputs) != len(targets):
         raise Invalid(f"x has {len(inputs)} examples and y has {len(targets)}")
     return inputs, targets

@@ -19,7 +19,7 @@ from rondo_core.errors import RowInvalid
 from rondo_core.input_schema import Column, ImageInput, NumberColumn, OutOfRange, TableInput
 from rondo_core.layout import Float32Array
 
-__all__ = ["Beyond", "refuse_beyond", "told_by_row", "warned"]
+__all__ = ["Beyond", "refuse_beyond", "tells", "told_by_row", "warned"]
 
 _Bound = Literal["minimum", "maximum"]
 _MOST_TOLD = 5
@@ -80,6 +80,11 @@ def warned(schema: TableInput | ImageInput, values: Float32Array) -> tuple[Beyon
             beyond = Beyond(column.name, _rule(column, word), int(rows[position]), first)
             found.append((position, beyond))
     return tuple(beyond for _, beyond in sorted(found, key=itemgetter(0)))
+
+
+def tells(schema: TableInput | ImageInput) -> bool:
+    """Say whether there are bounds beyond which numbers are only told."""
+    return isinstance(schema, TableInput) and _bounds(schema, "warn") is not None
 
 
 def told_by_row(schema: TableInput | ImageInput, values: Float32Array) -> Mapping[int, str]:

@@ -199,3 +199,29 @@ def test_what_is_missing_in_a_file_is_named(tmp_path: Path) -> None:
         load_examples(tmp_path / "data.npz")
     with pytest.raises(Invalid, match="no column 'c'; it has a, b"):
         load_examples(tmp_path / "data.csv", "c")
+
+
+BOUNDED = """{"kind": "table", "columns": [{"kind": "number", "name": "age", "maximum": 120},
+  {"kind": "number", "name": "height", "minimum": 40, "out_of_range": "warn"}]}"""
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_examples_beyond_a_bound_that_is_told_warn_with_their_number(kind: Any) -> None:
+    spec = spec_of(BOUNDED, ["ill", "well"])
+    x = [[3, 90], [80, 30], [81, 20.5]]
+
+    with pytest.warns(
+        UserWarning, match="'height': 2 of 3 values are below minimum 40.0, .* row 1"
+    ):
+        inputs, _ = encode_examples(spec, kind(x), ["ill", "well", "ill"])
+
+    assert inputs.tolist() == x
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_examples_beyond_a_bound_that_is_refused_are_refused(kind: Any) -> None:
+    spec = spec_of(BOUNDED, ["ill", "well"])
+    x = [[3, 90], [121, 90]]
+
+    with pytest.raises(RowInvalid, match=r"row 1, column 'age': 121\.0 is above maximum 120\.0"):
+        encode_examples(spec, kind(x), ["ill", "well"])

@@ -41,6 +41,18 @@ PRICES = ModelSpec(
 )
 """Its versions answer ``rooms + 10 * (town is Bonn) + version``."""
 
+HOMES = msgspec.structs.replace(
+    PRICES,
+    model="homes",
+    input=TableInput(
+        columns=(
+            NumberColumn(name="rooms", minimum=1.0, maximum=9.5),
+            NumberColumn(name="area", minimum=10.0, out_of_range="warn"),
+        )
+    ),
+)
+"""Its versions answer ``rooms + 10 * area + version``. Bounds: of rooms refused, of area told."""
+
 SHAPES = ModelSpec(
     model="shapes",
     input=ImageInput(height=2, width=2),
@@ -142,6 +154,13 @@ def prices_export(version: int = 1, *, label: str = "champion") -> Export:
     return _export(PRICES, prices_onnx(version), (inputs, outputs), version, label)
 
 
+def homes_export(version: int = 1) -> Export:
+    """Return version ``version`` of `HOMES`."""
+    inputs = np.array([[1, 10], [3, 20]], np.float32)
+    outputs = inputs @ np.array([[1], [10]], np.float32) + np.float32(version)
+    return _export(HOMES, prices_onnx(version), (inputs, outputs), version, "champion")
+
+
 def shapes_export(version: int = 1) -> Export:
     """Return version ``version`` of `SHAPES`."""
     inputs = np.zeros((1, 2, 2, 1), np.float32)
@@ -163,7 +182,7 @@ def _export(
         spec=spec.sha256,
         weights=weights,
         input=spec.input.tensor_name,
-        output="price" if spec is PRICES else "probabilities",
+        output="price" if isinstance(spec.output, Number) else "probabilities",
         files={name: export_file(data) for name, data in files.items()},
     )
     alias = AliasRow(

@@ -1,11 +1,12 @@
 """The one way to a prediction, whatever door it came in by."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
+from rondo_core.input_bounds import Beyond, warned
 from rondo_core.model_inputs import check_inputs
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
@@ -16,7 +17,7 @@ from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.slots import Slot
 from rondo_inference.stats import StatsBook
 
-__all__ = ["Inference", "Target", "checked"]
+__all__ = ["Inference", "Target", "beyond_bounds", "checked"]
 
 _TRIES = 100
 """How often a version may be evicted between its load and its lease; never seen more than once."""
@@ -109,19 +110,26 @@ class Inference:
             return self.catalogue.resolve(name)
 
     async def predict(
-        self, served: ServedModel, inputs: Tensors, *, alone: bool = False
+        self,
+        served: ServedModel,
+        inputs: Tensors,
+        *,
+        beyond: Sequence[Beyond] = (),
+        alone: bool = False,
     ) -> Tensors:
         """Return the outputs for inputs that the version takes.
 
         Args:
             served: held for the whole call, so a swap meanwhile changes nothing.
             inputs: checked by `checked`, or decoded by what checks.
+            beyond: what `beyond_bounds` found in them; counted here.
             alone: no other request was read in this turn of the loop.
 
         Raises:
             Unavailable: the queue is full, or no engine was free in time.
             ExportInvalid: the engine refused.
         """
+        served.batcher.stats.beyond += sum(one.rows for one in beyond)
         with self._in_flight:
             outputs = await served.batcher.run(inputs, alone=alone)
         shadow = self.catalogue.traffic(served.name).shadow
@@ -173,6 +181,16 @@ def checked(served: ServedModel, inputs: Tensors) -> Tensors:
             _check_text(info, tensor)
     _check_rows(infos, inputs, by_row=served.signature.by_row)
     return inputs
+
+
+def beyond_bounds(served: ServedModel, inputs: Tensors) -> tuple[Beyond, ...]:
+    """Return the numbers that are answered though they are beyond the bounds of their columns.
+
+    Args:
+        served: the version.
+        inputs: checked.
+    """
+    return () if served.spec is None else warned(served.spec.input, inputs[0])
 
 
 def _check_rows(infos: tuple[TensorInfo, ...], inputs: Tensors, *, by_row: bool) -> None:

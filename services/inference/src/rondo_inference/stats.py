@@ -81,6 +81,7 @@ class Stats:
         last_ms: wall-clock time of the last run, milliseconds since 1970.
         reasons: why requests failed.
         shadowed: copies of requests to other versions that this one computed.
+        beyond: numbers beyond the bounds of their columns that were answered all the same.
     """
 
     request: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -98,6 +99,7 @@ class Stats:
     last_ms: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     shadowed: int = 0
+    beyond: int = 0
 
     def waited(self, seconds: float) -> None:
         """Note how long one request was in the queue."""

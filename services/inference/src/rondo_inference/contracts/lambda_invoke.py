@@ -6,11 +6,13 @@ The function's name is the model's, its qualifier a version's number or a label.
 Source: Lambda API reference, "Invoke" (API version 2015-03-31).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.exports import ExportInvalid
+from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.media import FileRules, ask_media
 from rondo_inference.contracts.messages import (
     Answer,
@@ -57,8 +59,8 @@ def _target(request: Request) -> Target:
     return Target(name, label=label, version=version, key=request_key(request))
 
 
-def _headers(served: ServedModel) -> Headers:
-    return {**version_headers(served), "x-amz-executed-version": str(served.version)}
+def _headers(served: ServedModel, beyond: Sequence[Beyond]) -> Headers:
+    return {**version_headers(served, beyond), "x-amz-executed-version": str(served.version)}
 
 
 def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:

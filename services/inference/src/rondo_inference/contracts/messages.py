@@ -1,13 +1,15 @@
 """What every contract is made of: requests, answers, routes. Nothing here knows the HTTP server."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 import msgspec
 
 from rondo_core.errors import Invalid, RondoError
+from rondo_core.input_bounds import Beyond
+from rondo_inference.contracts.warnings import WARNINGS, warnings_text
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.handlers import Target
 from rondo_inference.registry.served import ServedModel
@@ -153,7 +155,7 @@ class PredictRoute:
         pattern: matches the whole decoded path; its groups are `Request.path`. The method is POST.
         target: says which version is to answer.
         ask: reads the request; a pure function, so a large one is read in another thread.
-        headers: what names the version, on refusals too.
+        headers: what names the version, on refusals too, and what tells of its inputs.
         refusal: makes the response of an error, or None for the usual one.
     """
 
@@ -161,7 +163,7 @@ class PredictRoute:
     pattern: re.Pattern[str]
     target: Callable[[Request], Target]
     ask: Callable[[Request, ServedModel], Question]
-    headers: Callable[[ServedModel], Headers]
+    headers: Callable[[ServedModel, Sequence[Beyond]], Headers]
     refusal: Callable[[RondoError], "Answer | None"] | None = None
     method: str = "POST"
 
@@ -176,9 +178,15 @@ def json_answer(value: object, *, status: int = 200) -> Answer:
     return Answer(msgspec.json.encode(value), status=status)
 
 
-def version_headers(served: ServedModel) -> Headers:
-    """Name the version that answers: its number, and the run and round that made it."""
-    return {"x-rondo-version": str(served.version), "x-rondo-run": served.lineage}
+def version_headers(served: ServedModel, beyond: Sequence[Beyond] = ()) -> Headers:
+    """Name the version that answers: its number, and the run and round that made it.
+
+    Args:
+        served: the version.
+        beyond: numbers beyond bounds that it answers all the same; told too.
+    """
+    named = {"x-rondo-version": str(served.version), "x-rondo-run": served.lineage}
+    return {**named, WARNINGS: warnings_text(beyond)} if beyond else named
 
 
 def request_key(request: Request) -> str:

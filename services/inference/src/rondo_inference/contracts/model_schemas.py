@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
 from rondo_core.input_schema import ImageInput, NumberColumn, TableInput
 from rondo_core.output_schema import Classes
@@ -41,7 +42,7 @@ def instance_schema(served: ServedModel) -> Schema:
         return _row_of(served.signature.inputs, sent=True)
     if isinstance(spec.input, TableInput):
         cells = [
-            _CELL if isinstance(column, NumberColumn) else {"enum": list(column.values)}
+            _number(column) if isinstance(column, NumberColumn) else {"enum": list(column.values)}
             for column in spec.input.columns
         ]
         named = _object(dict(zip(spec.input.names, cells, strict=True)))
@@ -49,6 +50,13 @@ def instance_schema(served: ServedModel) -> Schema:
         ordered = {"type": "array", "prefixItems": cells, "minItems": count, "maxItems": count}
         return {"anyOf": [named, ordered]}
     return _nested(_picture_value(spec.input), spec.input.shape)
+
+
+def _number(column: NumberColumn) -> Schema:
+    """Bounds beyond which there are answers are none of the schema."""
+    limits = {"minimum": column.minimum, "maximum": column.maximum}
+    given = {word: limit for word, limit in limits.items() if limit is not UNSET}
+    return {**_CELL, **given} if column.beyond == "refuse" else _CELL
 
 
 def _picture_value(image: ImageInput) -> Schema:

@@ -3,13 +3,15 @@
 Source: kserve/open-inference-protocol, inference_grpc.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from rondo_core.errors import Invalid
+from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts import oip_pb2 as pb
+from rondo_inference.contracts.warnings import GRPC_PARAMETER, warnings_text
 from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.tensors import (
     BYTES,
@@ -90,12 +92,20 @@ def _typed(one: pb.ModelInferRequest.InferInputTensor) -> Tensor:
 
 
 def encode_response(
-    request: pb.ModelInferRequest, served: ServedModel, outputs: Tensors
+    request: pb.ModelInferRequest,
+    served: ServedModel,
+    outputs: Tensors,
+    beyond: Sequence[Beyond] = (),
 ) -> pb.ModelInferResponse:
-    """Return the answer: raw where the request was raw, or where an output has no typed field."""
+    """Return the answer: raw where the request was raw, or where an output has no typed field.
+
+    Numbers beyond bounds are told as a parameter.
+    """
     response = pb.ModelInferResponse(
         model_name=served.name, model_version=str(served.version), id=request.id
     )
+    if beyond:
+        response.parameters[GRPC_PARAMETER].string_param = warnings_text(beyond)
     places = list(_places(request, served))
     tensors = [outputs[place] for place in places]
     raw = bool(request.raw_input_contents) or any(

@@ -9,10 +9,11 @@ Source: "Use your own inference code with hosting services" and "… with batch 
 (docs.aws.amazon.com/sagemaker).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.media import FileRules, ask_media
 from rondo_inference.contracts.messages import (
     Answer,
@@ -103,11 +104,16 @@ def _target(request: Request) -> Target:
     return Target(name, label=label, key=request_key(request))
 
 
-def attributes(served: ServedModel) -> Headers:
-    """Name the version that answers, also where SageMaker strips our headers."""
+def attributes(served: ServedModel, beyond: Sequence[Beyond] = ()) -> Headers:
+    """Name the version that answers, also where SageMaker strips our headers.
+
+    There numbers beyond bounds are only counted.
+    """
     told = f"rondo-model={served.name}; rondo-version={served.version}; rondo-run={served.lineage}"
+    if beyond:
+        told += f"; rondo-warnings={sum(one.rows for one in beyond)}"
     plain = told.encode("ascii", "replace").decode()[:_LONGEST_ATTRIBUTES]
-    return {**version_headers(served), CUSTOM_ATTRIBUTES: plain}
+    return {**version_headers(served, beyond), CUSTOM_ATTRIBUTES: plain}
 
 
 def ask_invocation(rules: FileRules, request: Request, served: ServedModel) -> Question:

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import msgspec
 import numpy as np
 
+from rondo_core.input_bounds import tells, told_by_row
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
@@ -60,7 +61,8 @@ def output_head(spec: ModelSpec, media: str, *, named: bool) -> bytes:
     """
     if media != CSV:
         return b""
-    return _csv([[*(["file"] if named else []), *_columns(spec), "error"]])
+    told = ["warning"] if tells(spec.input) else []
+    return _csv([[*(["file"] if named else []), *_columns(spec), "error", *told]])
 
 
 def output_lines(
@@ -69,7 +71,8 @@ def output_lines(
     """Return one line per record, in order.
 
     A record that does not fit is a line too: in CSV empty cells and the rule under ``error``, in
-    JSON ``{"error": …, "column": …}``.
+    JSON ``{"error": …, "column": …}``. A record with numbers beyond bounds that are answered has
+    ``warning``; in CSV that is a column where the model has such bounds.
 
     Args:
         spec: of the model.
@@ -88,20 +91,27 @@ def _csv_rows(
 ) -> Iterator[list[str]]:
     fitting = iter(_csv_cells(spec, outputs))
     empty = [""] * len(_columns(spec))
-    faults = {fault.row: fault for fault in records.faults}
+    faults, warnings = {fault.row: fault for fault in records.faults}, _warnings(spec, records)
     for at in range(records.total):
         cells = next(fitting) if at not in faults else [*empty, _told(faults[at])]
-        yield [names[at], *cells] if names else cells
+        warning = [warnings.get(at, "")] if tells(spec.input) else []
+        yield [*names[at : at + 1], *cells, *warning]
 
 
 def _objects(
     spec: ModelSpec, records: Records, outputs: Float32Array, names: Sequence[str]
 ) -> Iterator[dict[str, object]]:
     fitting = iter(cast("list[dict[str, object]]", labelled_rows(spec, outputs)))
-    faults = {fault.row: fault for fault in records.faults}
+    faults, warnings = {fault.row: fault for fault in records.faults}, _warnings(spec, records)
     for at in range(records.total):
         found = next(fitting) if at not in faults else _fault_object(faults[at], "error")
-        yield ({"file": names[at]} if names else {}) | found
+        warning = {"warning": warnings[at]} if at in warnings else {}
+        yield ({"file": names[at]} if names else {}) | found | warning
+
+
+def _warnings(spec: ModelSpec, records: Records) -> Mapping[int, str]:
+    told, places = told_by_row(spec.input, records.inputs), records.fitting
+    return {places[row]: text for row, text in told.items()}
 
 
 def failure_lines(chunk: ScoredChunk, *, first: int, names: Sequence[str] = ()) -> bytes:

@@ -9,8 +9,10 @@ from urllib.parse import quote, unquote
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from rondo_core.errors import Invalid, RowInvalid
+from rondo_core.input_bounds import warned
 from rondo_core.input_schema import CategoryColumn, Column, ImageInput, NumberColumn, TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_inputs import decode_rows
@@ -49,6 +51,9 @@ class Field:
         value: what stands in it.
         words: what it may be; none: a number.
         fault: the rule that the value breaks.
+        bounds: its column's least and greatest number as text, each may be empty.
+        refused: whether a number beyond them is refused; else it is answered and marked.
+        warning: which bound the value is beyond, where it is answered all the same.
     """
 
     column: str
@@ -56,6 +61,17 @@ class Field:
     value: str
     words: tuple[str, ...] = ()
     fault: str = ""
+    bounds: tuple[str, str] = ("", "")
+    refused: bool = False
+    warning: str = ""
+
+    @property
+    def range(self) -> str:
+        """The bounds as a person reads them."""
+        low, high = self.bounds
+        if low and high:
+            return f"{low} to {high}"
+        return f"from {low}" if low else f"up to {high}" if high else ""
 
     @property
     def is_list(self) -> bool:
@@ -123,14 +139,18 @@ def fields(spec: ModelSpec, table: TableInput, row: Mapping[str, str] | None) ->
     if row is None:
         return tuple(_field(column, _usual(column)) for column in table.columns)
     return tuple(
-        _field(column, row.get(column.name, ""), _fault(spec, column, row))
+        _field(column, row.get(column.name, ""), *_found(spec, column, row))
         for column in table.columns
     )
 
 
-def _field(column: Column, value: str, fault: str = "") -> Field:
-    words = column.values if isinstance(column, CategoryColumn) else ()
-    return Field(column.name, _COLUMN + quote(column.name, safe=""), value, words, fault)
+def _field(column: Column, value: str, fault: str = "", warning: str = "") -> Field:
+    key = _COLUMN + quote(column.name, safe="")
+    if isinstance(column, CategoryColumn):
+        return Field(column.name, key, value, column.values, fault)
+    low, high = ("" if one is UNSET else f"{one}" for one in (column.minimum, column.maximum))
+    refused = column.beyond == "refuse"
+    return Field(column.name, key, value, (), fault, (low, high), refused, warning)
 
 
 def _usual(column: Column) -> str:
@@ -146,13 +166,14 @@ def sample_csv(table: TableInput) -> bytes:
     return text.getvalue().encode()
 
 
-def _fault(spec: ModelSpec, column: Column, row: Mapping[str, str]) -> str:
-    alone = msgspec.structs.replace(spec, input=TableInput(columns=(column,)))
+def _found(spec: ModelSpec, column: Column, row: Mapping[str, str]) -> tuple[str, str]:
+    """Return the rule that a column's value breaks, and the bound that it is beyond."""
+    alone = TableInput(columns=(column,))
     try:
-        decode_rows(alone, [row])
+        values = decode_rows(msgspec.structs.replace(spec, input=alone), [row])
     except RowInvalid as exc:
-        return exc.rule
-    return ""
+        return exc.rule, ""
+    return "", next((one.rule for one in warned(alone, values)), "")
 
 
 def read_sent(request: Request) -> Sent:

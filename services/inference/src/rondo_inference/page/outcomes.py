@@ -4,11 +4,13 @@ import base64
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from PIL import Image
 
+from rondo_core.input_bounds import tells, told_by_row
 from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
@@ -52,6 +54,7 @@ class Line:
         prediction: the label or the number; empty for a row that is refused.
         bars: the likeliest labels, the likeliest first.
         fault: why it is refused.
+        warning: which of its numbers are beyond bounds, or nothing.
     """
 
     row: int
@@ -60,6 +63,7 @@ class Line:
     prediction: str
     bars: tuple[Bar, ...]
     fault: RowFault | None
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
     bars = _BARS_ALONE if rows == 1 else _BARS_IN_A_TABLE
     far = [fault.row for fault in asked.faults if fault.row >= MOST_LINES]
     shown = {*range(min(rows, MOST_LINES)), *far[:MOST_LINES]}
+    warnings = told_by_row(spec.input, asked.inputs)
     lines: list[Line] = []
     good = 0
     for row in range(max(shown) + 1):
@@ -95,7 +100,10 @@ def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
             lines.append(
                 Line(row, name, "", "", (), fault)
                 if fault is not None
-                else _good_line(spec, (row, name), asked.inputs[good], outputs[good], bars)
+                else replace(
+                    _good_line(spec, (row, name), asked.inputs[good], outputs[good], bars),
+                    warning=warnings.get(good, ""),
+                )
             )
         good += fault is None
     what = "" if isinstance(spec.output, Classes) else spec.output.name
@@ -128,26 +136,30 @@ def _picture(schema: ImageInput, values: Float32Array) -> str:
 
 
 def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
-    """Return one line per row: its number, what every other door's CSV has, and what is wrong."""
+    """Return one line per row: its number, what every other door's CSV has, and what is wrong.
+
+    Where the model has bounds beyond which numbers are only told, there is a column for that too.
+    """
     header, *good = csv.reader(io.StringIO(csv_answer(spec, outputs).decode(), newline=""))
+    warnings = told_by_row(spec.input, asked.inputs)
+    answered = ([*cells, "", warnings.get(at, "")] for at, cells in enumerate(good))
+    names = [*header, "error", *(["warning"] if tells(spec.input) else [])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ["file"] if asked.names else []
-    writer.writerow(["row", *names, *header, "error"])
-    for row, cells, error in _numbered(asked.faults, good, len(header)):
-        writer.writerow([row, *(asked.names[row : row + 1]), *cells, error])
+    writer.writerow(["row", *(["file"] if asked.names else []), *names])
+    rows = range(len(good) + len(asked.faults))
+    for row, cells in zip(rows, _merged(asked.faults, answered, len(header)), strict=True):
+        writer.writerow([row, *asked.names[row : row + 1], *cells[: len(names)]])
     return text.getvalue().encode()
 
 
-def _numbered(
-    faults: Sequence[RowFault], good: list[list[str]], width: int
-) -> Iterator[tuple[int, Sequence[str], str]]:
-    refused = {fault.row: fault for fault in faults}
-    answered = iter(good)
-    for row in range(len(good) + len(refused)):
-        fault = refused.get(row)
-        if fault is None:
-            yield row, next(answered), ""
-        else:
-            where = "" if fault.column is None else f"column {fault.column!r}: "
-            yield row, [""] * width, where + fault.rule
+def _merged(
+    faults: Sequence[RowFault], answered: Iterator[list[str]], width: int
+) -> Iterator[list[str]]:
+    """Put refused rows, which are in their order, among those that were answered."""
+    for earlier, fault in enumerate(faults):
+        before = fault.row if not earlier else fault.row - faults[earlier - 1].row - 1
+        yield from islice(answered, before)
+        where = "" if fault.column is None else f"column {fault.column!r}: "
+        yield [*([""] * width), where + fault.rule, ""]
+    yield from answered

@@ -32,7 +32,7 @@ from rondo_inference.contracts.table import DoorRules
 from rondo_inference.domain.predict_body import SIGNATURE
 from rondo_inference.domain.row_faults import RowFaults
 from rondo_inference.domain.tensor_bodies import decode_tensors_body, encode_tensors
-from rondo_inference.handlers import Inference, Target, checked
+from rondo_inference.handlers import Inference, Target, beyond_bounds, checked
 from rondo_inference.page import job_routes
 from rondo_inference.page.asked import check_site, version_of
 from rondo_inference.page.forms import Asked, Sent, read, read_sent, sample_csv
@@ -151,7 +151,8 @@ class _Door:
             raise RowFaults(asked.faults)
         if not len(asked.inputs):
             return asked, np.empty((0, len(spec.outputs)), np.float32)
-        (outputs,) = await self.inference.predict(served, (asked.inputs,))
+        beyond = await self._aside(beyond_bounds, served, (asked.inputs,))
+        (outputs,) = await self.inference.predict(served, (asked.inputs,), beyond=beyond)
         return asked, outputs
 
     async def _tensors(self, served: ServedModel, sent: Sent) -> str:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from rondo_core.errors import Invalid, NotFound
+from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts import oip, oip_repository
 from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.contracts.oip_messages import (
@@ -22,7 +23,9 @@ from rondo_inference.contracts.oip_messages import (
     encode_response,
     encode_statistics,
 )
-from rondo_inference.handlers import Inference, Target
+from rondo_inference.domain.tensors import Tensors
+from rondo_inference.handlers import Inference, Target, beyond_bounds
+from rondo_inference.registry.served import ServedModel
 from rondo_inference.web.access import Access
 from rondo_inference.web.aside import aside
 
@@ -127,10 +130,13 @@ class GrpcMethods:
         self._check_model(who, request.model_name)
         target = Target(request.model_name, version=_number(request.model_version), key=request.id)
         async with self.inference.lease(target) as served:
-            inputs = await aside(self.readers, request.ByteSize(), decode_request, request, served)
-            outputs = await self.inference.predict(served, inputs)
+            inputs, beyond = await aside(
+                self.readers, request.ByteSize(), _decoded, request, served
+            )
+            outputs = await self.inference.predict(served, inputs, beyond=beyond)
             size = sum(tensor.nbytes for tensor in outputs)
-            return await aside(self.readers, size, encode_response, request, served, outputs)
+            written = (request, served, outputs, beyond)
+            return await aside(self.readers, size, encode_response, *written)
 
     async def _statistics(self, request: pb.ModelStatisticsRequest, who: str | None) -> Message:
         self._check_model(who, request.name)
@@ -169,6 +175,13 @@ class GrpcMethods:
         status = health_pb2.HealthCheckResponse
         serving = self.ready()
         return status(status=status.SERVING if serving else status.NOT_SERVING)
+
+
+def _decoded(
+    request: pb.ModelInferRequest, served: ServedModel
+) -> tuple[Tensors, tuple[Beyond, ...]]:
+    inputs = decode_request(request, served)
+    return inputs, beyond_bounds(served, inputs)
 
 
 def _number(version: str) -> int | None:
