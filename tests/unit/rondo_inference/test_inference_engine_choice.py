@@ -26,11 +26,12 @@ from rondo_inference.engines.contest import ByRows, Contest
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.golden import Golden
 from rondo_inference.engines.runtimes import Engines, Runtime, open_engines
-from rondo_inference.registry.catalogue import Catalogue, Slot
+from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
 from rondo_inference.registry.loader import load_version
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.slots import Slot
 from rondo_inference.stats import StatsBook
 from tests.unit.rondo_inference.exported import Export, prices_export
 from tests.unit.rondo_inference.fakes import TABLE, batcher_of
