@@ -106,13 +106,13 @@ DECLARATIONS = {
         {"size": 2751},
         422,
         "wrong-size",
-        "2751 bytes; a file of the round's layout has 2752 - at `$.size`",
+        "2751 bytes; an update of this model in float32 has 2752 - at `$.size`",
     ),
     "oversized-file": BadDeclaration(
         {"size": 5_000_000_000},
         422,
         "wrong-size",
-        "5000000000 bytes; a file of the round's layout has 2752 - at `$.size`",
+        "5000000000 bytes; an update of this model in float32 has 2752 - at `$.size`",
     ),
     "no-digest": BadDeclaration(
         {"sha256": None}, 422, "invalid-body", "got `null`, found None - at `$.sha256`"

@@ -91,6 +91,8 @@ class Assignment(_Body, frozen=True, kw_only=True):
     """The run's newest point: what the clients measured, a round before, on its base version."""
     needs_steps: bool = False
     """Whether the run's strategy goes by the steps of an update, which must then be declared."""
+    encoding: str = "float32"
+    """How the update is to be written; see `rondo_core.encodings`."""
     controlled: bool = False
     """Whether the run is a SCAFFOLD: clients correct their steps by control variates."""
     control: BaseVersion | None = None

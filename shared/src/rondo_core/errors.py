@@ -8,6 +8,7 @@ RondoError
 │   ├── LayoutMismatch   arrays that are not the model's layers
 │   ├── UpdateInvalid    an update that must be rejected (``code`` says which rule)
 │   ├── RowInvalid       a row of a CSV or a JSON instance that does not fit the input schema
+│   ├── EncodingInvalid  an encoding that does not exist, or does not fit the model
 │   ├── StrategyInvalid  a strategy or a parameter that does not exist, or breaks a bound
 │   ├── EmptyRound       nothing to combine, or a total weight that is not positive
 │   └── SettingsInvalid  environment variables that are missing or wrong
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 __all__ = [
     "Conflict",
     "EmptyRound",
+    "EncodingInvalid",
     "EventInvalid",
     "HeaderInvalid",
     "Invalid",
@@ -121,6 +123,10 @@ class RowInvalid(Invalid):
         self.row = row
         self.column = column
         self.rule = rule
+
+
+class EncodingInvalid(Invalid):
+    """An encoding of updates does not exist, breaks a bound, or does not fit the model."""
 
 
 class StrategyInvalid(Invalid):

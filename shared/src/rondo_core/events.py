@@ -76,6 +76,8 @@ class RunRequested(_Base, frozen=True, kw_only=True):
     """Parameters of the strategy."""
     training: dict[str, Scalar] = {}
     """Overrides of the model spec's training defaults (``epochs``, ``batch_size``, …)."""
+    encoding: Annotated[str, Meta(max_length=40)] = "float32"
+    """Of updates: ``float32``, ``float16``, ``bfloat16``, ``int8``, ``top-k:SHARE``"""
     rounds: Annotated[int, Meta(ge=1, le=10_000)] = 10
     target: PositiveInt = 2
     """A round is sealed as soon as this many updates are accepted; it chooses this many clients."""

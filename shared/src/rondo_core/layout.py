@@ -147,7 +147,8 @@ class Layout:
             LayoutMismatch: names the layer that is missing, extra, or of another shape or dtype.
         """
         found = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
-        if (fault := first_difference(self, found)) is not None:
+        wanted = {tensor.name: (FLOAT32.name, tensor.shape) for tensor in self.tensors}
+        if (fault := first_difference(wanted, found)) is not None:
             raise LayoutMismatch(*fault)
         return np.concatenate([np.ravel(arrays[tensor.name]) for tensor in self.tensors])
 
@@ -164,26 +165,26 @@ def check_flat(layout: Layout, flat: Float32Array) -> None:
 
 
 def first_difference(
-    layout: Layout, found: Mapping[str, tuple[str, tuple[int, ...]]]
+    wanted: Mapping[str, tuple[str, tuple[int, ...]]],
+    found: Mapping[str, tuple[str, tuple[int, ...]]],
 ) -> tuple[str, str] | None:
-    """Say where tensors differ from a layout: the layer and the rule, or None.
+    """Say where tensors differ from those that are wanted: the layer and the rule, or None.
 
     Args:
-        layout: what is wanted.
-        found: tensor name -> dtype and shape, in any order.
+        wanted: tensor name -> dtype and shape.
+        found: the same, in any order.
 
     Example:
-        >>> first_difference(Layout((TensorSpec("a/b", (2,)),)), {"a/b": ("float32", (3,))})
+        >>> first_difference({"a/b": ("float32", (2,))}, {"a/b": ("float32", (3,))})
         ('a/b', 'shape (3,), expected (2,)')
     """
-    for tensor in layout.tensors:
-        if tensor.name not in found:
-            return tensor.name, "missing"
-        dtype, shape = found[tensor.name]
-        if dtype != FLOAT32.name:
-            return tensor.name, f"dtype {dtype}, expected {FLOAT32.name}"
-        if shape != tensor.shape:
-            return tensor.name, f"shape {shape}, expected {tensor.shape}"
-    known = {tensor.name for tensor in layout.tensors}
-    extra = next((name for name in found if name not in known), None)
+    for name, (wanted_dtype, wanted_shape) in wanted.items():
+        if name not in found:
+            return name, "missing"
+        dtype, shape = found[name]
+        if dtype != wanted_dtype:
+            return name, f"dtype {dtype}, expected {wanted_dtype}"
+        if shape != wanted_shape:
+            return name, f"shape {shape}, expected {wanted_shape}"
+    extra = next((name for name in found if name not in wanted), None)
     return None if extra is None else (extra, "not a layer of the model")

@@ -33,7 +33,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         base: SHA-256 of the base version's weights.
-        layout: SHA-256 of the safetensors header that all files of the run share.
+        layout: SHA-256 of the safetensors header that all versions of the run share.
+        encoding: of all updates.
         updates: sorted by client id; sums run in this order.
         optimizer_state: SHA-256 of the server optimizer's state before the round, where the
             strategy keeps one.
@@ -47,6 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     layout: str
     strategy: str
     parameters: Mapping[str, Scalar] = {}
+    encoding: str = "float32"
     updates: tuple[ManifestEntry, ...]
     optimizer_state: str | None = None
     noise_seed: str | None = None

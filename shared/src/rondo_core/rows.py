@@ -52,6 +52,7 @@ class RunRow(AnyRow, frozen=True, kw_only=True):
     strategy: str
     parameters: dict[str, Scalar] = {}
     training: dict[str, Scalar] = {}
+    encoding: str = "float32"
     rounds: int
     target: int
     quorum: int
@@ -89,6 +90,7 @@ class RoundRow(AnyRow, frozen=True, kw_only=True):
     base_sha256: str
     strategy: str = "fedavg"
     parameters: dict[str, Scalar] = {}
+    encoding: str = "float32"
     optimizer_state: str | None = None
     """Digest of the server optimizer's state that belongs to the base version."""
     target: int

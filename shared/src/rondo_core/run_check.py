@@ -1,6 +1,7 @@
 """Whether a run that is asked for can be done: one answer for the SDK, gateway and dispatcher."""
 
-from rondo_core.errors import SpecInvalid, StrategyInvalid
+from rondo_core.encodings import check_encoding
+from rondo_core.errors import EncodingInvalid, SpecInvalid, StrategyInvalid
 from rondo_core.events import RunRequested
 from rondo_core.strategies import is_own, keeps_control, needs_steps, read_strategy
 from rondo_core.training_parameters import TrainingParameters
@@ -16,7 +17,9 @@ def run_fault(run: RunRequested) -> str | None:
     """
     if run.target < run.quorum:
         return f"target {run.target} is below quorum {run.quorum}"
-    return _strategy_fault(run) or training_fault(run, TrainingParameters())
+    return (
+        _strategy_fault(run) or _encoding_fault(run) or training_fault(run, TrainingParameters())
+    )
 
 
 def depends_on_spec(run: RunRequested) -> bool:
@@ -52,4 +55,12 @@ def _strategy_fault(run: RunRequested) -> str | None:
     for name, updates in (("target", run.target), ("quorum", run.quorum)):
         if (refusal := choice.refusal(updates)) is not None:
             return f"{name} {updates}: {refusal}"
+    return None
+
+
+def _encoding_fault(run: RunRequested) -> str | None:
+    try:
+        check_encoding(run.encoding, run.strategy, run.parameters)
+    except EncodingInvalid as exc:
+        return str(exc)
     return None

@@ -21,6 +21,7 @@ __all__ = [
     "LENGTH_BYTES",
     "HeaderEntry",
     "encode_header",
+    "encode_typed_header",
     "is_tensor_name",
     "parse_header",
     "read_header",
@@ -81,11 +82,20 @@ def encode_header(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> bytes:
         >>> encode_header([("a/b", (2,))])
         b'{"a/b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     """
+    return encode_typed_header((name, "F32", shape) for name, shape in tensors)
+
+
+def encode_typed_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
+    """Return the JSON of tensors of any dtypes; otherwise as `encode_header`.
+
+    Args:
+        tensors: name, safetensors' word for the dtype, and shape, in the order of the data.
+    """
     entries = {}
     start = 0
-    for name, shape in tensors:
-        stop = start + _ITEM_BYTES["F32"] * math.prod(shape)
-        entries[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, stop]}
+    for name, dtype, shape in tensors:
+        stop = start + _ITEM_BYTES[dtype] * math.prod(shape)
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, stop]}
         start = stop
     data = json.dumps(entries, separators=(",", ":")).encode()
     return data + b" " * (-len(data) % _ALIGNMENT)

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from rondo_core import client_wire
+from rondo_core.encodings import FLOAT32, form_of
 from rondo_core.errors import UpdateInvalid
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec
@@ -99,7 +100,7 @@ class FakeRounds:
                 self.store.get(
                     update_key(run.run_id, *run.where, receipt.client_id, declared.sha256)
                 ),
-                layout=self.layout,
+                form=form_of(self.layout, FLOAT32),
                 size=declared.size,
                 sha256=declared.sha256,
             )

@@ -73,17 +73,25 @@ WRONG_FILES: dict[str, tuple[Forge, str, str]] = {
     "a missing layer": (
         other_layout(("dense/kernel", (2, 2))),
         "wrong-size",
-        "an update of this model has",
+        "an update of this model in float32 has",
     ),
     "an extra layer": (
         other_layout(("dense/kernel", (2, 2)), ("dense/bias", (3,)), ("x/y", (1,))),
         "wrong-size",
-        "an update of this model has",
+        "an update of this model in float32 has",
     ),
     "NaN": (with_value(2, np.nan), "not-finite", r"dense/kernel at \[1, 0\] is nan, not a"),
     "infinity": (with_value(6, -np.inf), "not-finite", r"dense/bias at \[2\] is -inf"),
-    "a truncated file": (lambda data: data[:-1], "wrong-size", "an update of this model has"),
-    "an oversized file": (lambda data: data + b"\0", "wrong-size", "an update of this model has"),
+    "a truncated file": (
+        lambda data: data[:-1],
+        "wrong-size",
+        "an update of this model in float32 has",
+    ),
+    "an oversized file": (
+        lambda data: data + b"\0",
+        "wrong-size",
+        "an update of this model in float32 has",
+    ),
     "a header bomb": (
         lambda data: (2**40).to_bytes(8, "little") + data[8:],
         "wrong-header",
@@ -96,7 +104,11 @@ WRONG_FILES: dict[str, tuple[Forge, str, str]] = {
         "wrong-header",
         "appears twice",
     ),
-    "halves": (with_header(HALVES), "wrong-header", "tensors cover 14 bytes, but 28 bytes follow"),
+    "halves": (
+        with_header(HALVES),
+        "wrong-encoding",
+        "an update in float16, but those of the run are in float32",
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, save
 
+from rondo_core.encodings import FLOAT32, form_of
 from rondo_core.errors import HeaderInvalid, LayoutMismatch, UpdateInvalid
 from rondo_core.update_check import validate_update
 from rondo_core.weights import (
@@ -310,6 +311,7 @@ def test_the_edges_of_the_blocks_are_looked_at(column: int) -> None:
 
 # --- updates --------------------------------------------------------------------------------------
 
+FORM = form_of(LAYOUT, FLOAT32)
 GOOD = encode(LAYOUT, FLAT)
 OTHER = Layout((*LAYOUT.tensors[:2], TensorSpec("alpha/scale", (1,))))
 
@@ -318,7 +320,7 @@ def refusal(data: bytes, *, size: int | None = None, sha256: str | None = None) 
     with pytest.raises(UpdateInvalid) as caught:
         validate_update(
             data,
-            layout=LAYOUT,
+            form=FORM,
             size=len(data) if size is None else size,
             sha256=digest(data) if sha256 is None else sha256,
         )
@@ -329,9 +331,9 @@ def test_a_right_update_passes_from_memory_and_from_a_file(tmp_path: Path) -> No
     path = tmp_path / "update"
     path.write_bytes(GOOD)
 
-    validate_update(GOOD, layout=LAYOUT, size=len(GOOD), sha256=digest(GOOD))
+    validate_update(GOOD, form=FORM, size=len(GOOD), sha256=digest(GOOD))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        validate_update(mapped, layout=LAYOUT, size=len(GOOD), sha256=digest(GOOD))
+        validate_update(mapped, form=FORM, size=len(GOOD), sha256=digest(GOOD))
 
 
 def test_a_mapped_file_can_be_closed_after_a_refusal(tmp_path: Path) -> None:
@@ -341,7 +343,7 @@ def test_a_mapped_file_can_be_closed_after_a_refusal(tmp_path: Path) -> None:
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with pytest.raises(UpdateInvalid, match="not-finite"):
-            validate_update(mapped, layout=LAYOUT, size=len(mapped), sha256=sha256_file(path))
+            validate_update(mapped, form=FORM, size=len(mapped), sha256=sha256_file(path))
 
     mapped.close()  # raises BufferError while somebody still looks into it
 
@@ -350,7 +352,7 @@ def test_a_mapped_file_can_be_closed_after_a_refusal(tmp_path: Path) -> None:
 def test_zero_subnormal_and_large_values_are_finite(value: float) -> None:
     data = encode(LAYOUT, np.full(10, value, np.float32))
 
-    validate_update(data, layout=LAYOUT, size=len(data), sha256=digest(data))
+    validate_update(data, form=FORM, size=len(data), sha256=digest(data))
 
 
 @pytest.mark.parametrize("size", [len(GOOD) - 1, len(GOOD) + 1])
@@ -373,7 +375,10 @@ def test_bytes_after_the_last_tensor_are_refused(extra: bytes) -> None:
     error = refusal(GOOD + extra)
 
     assert error.code == "wrong-size"
-    assert error.rule == f"{len(GOOD) + len(extra)} bytes, the model has {len(GOOD)}"
+    assert (
+        error.rule
+        == f"{len(GOOD) + len(extra)} bytes, an update of the model in float32 has {len(GOOD)}"
+    )
 
 
 def test_a_cut_file_is_refused() -> None:
@@ -493,7 +498,7 @@ def test_exactly_the_finite_files_of_the_layout_pass(layout: Layout, data: st.Da
     file = encode(layout, flat)
 
     try:
-        validate_update(file, layout=layout, size=len(file), sha256=digest(file))
+        validate_update(file, form=form_of(layout, FLOAT32), size=len(file), sha256=digest(file))
     except UpdateInvalid as error:
         code = error.code
     else:

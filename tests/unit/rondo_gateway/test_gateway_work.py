@@ -43,6 +43,7 @@ def test_a_client_is_told_what_to_do_as_soon_as_the_round_opens(
         "deadline_at": "2026-01-02T03:05:45Z",
         "metrics": {"loss": 2.5},
         "needs_steps": False,
+        "encoding": "float32",
         "controlled": False,
         "control": None,
     }
@@ -254,7 +255,7 @@ def test_the_archive_forgets_the_oldest_rows(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(archive, "CAPACITY", 1)
     for number in (0, 1):
         world.version(number)
-    kept = archive.Archive(world.store)
+    kept = archive.Archive(world.store, world.objects)
 
     versions = [kept.version(RUN, number).version for number in (0, 0, 1, 1, 0)]
 

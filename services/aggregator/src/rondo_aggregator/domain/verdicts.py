@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rondo_aggregator.domain.attempt import Attempt
+from rondo_core.encodings import UpdateForm
 from rondo_core.errors import UpdateInvalid
 from rondo_core.events import UpdateAccepted, UpdateRejected
 from rondo_core.keys import GATES
-from rondo_core.layout import Layout
 from rondo_core.rows import RoundRow, UpdateRow
 from rondo_core.run_store import MAX_CHANGES, Change, Equals, OneOf, Update
 from rondo_core.strategies import needs_steps
@@ -63,7 +63,7 @@ def known_verdict(row: UpdateRow) -> Verdict | None:
     return None
 
 
-def check_declaration(row: UpdateRow, round_: RoundRow, layout: Layout) -> None:
+def check_declaration(row: UpdateRow, round_: RoundRow, form: UpdateForm) -> None:
     """Check what the client said of its update, before a byte of it is fetched.
 
     So a client decides neither how much memory nor how much weight it gets.
@@ -73,9 +73,9 @@ def check_declaration(row: UpdateRow, round_: RoundRow, layout: Layout) -> None:
     """
     if row.client_id not in round_.clients:
         raise UpdateInvalid("not-chosen", f"{row.client_id} was not chosen for this round")
-    if row.size != layout.size_bytes:
-        rule = f"{row.size} bytes declared, an update of this model has {layout.size_bytes}"
-        raise UpdateInvalid("wrong-size", rule)
+    if row.size != form.size_bytes:
+        wanted = f"an update of this model in {form.name} has {form.size_bytes}"
+        raise UpdateInvalid("wrong-size", f"{row.size} bytes declared, {wanted}")
     if row.examples < 1:
         raise UpdateInvalid("wrong-examples", f"{row.examples} examples declared, at least 1 count")
     if needs_steps(round_.strategy, round_.parameters) and not (row.steps or 0) >= 1:

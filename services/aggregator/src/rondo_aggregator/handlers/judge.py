@@ -19,8 +19,8 @@ from rondo_aggregator.handlers.ports import Objects
 from rondo_aggregator.handlers.reading import layout_of, round_of
 from rondo_aggregator.handlers.verdicts import late, settle
 from rondo_core.bus import Publish
+from rondo_core.encodings import UpdateForm, form_of
 from rondo_core.errors import NotFound, UpdateInvalid
-from rondo_core.layout import Layout
 from rondo_core.model_store import ObjectInfo
 from rondo_core.rows import RoundRow, UpdateRow, from_item
 from rondo_core.run_store import RunStore
@@ -78,22 +78,24 @@ def _examine_all(round_: RoundRow, rows: list[UpdateRow], objects: Objects) -> l
         return [late(row) for row in rows if row.state == "REPORTED"]
     if not rows:
         return []
-    layout = layout_of(round_, objects)
-    found = (_examine(row, round_, layout, objects) for row in rows)
+    form = form_of(layout_of(round_, objects), round_.encoding)
+    found = (_examine(row, round_, form, objects) for row in rows)
     return [verdict for verdict in found if verdict is not None]
 
 
-def _examine(row: UpdateRow, round_: RoundRow, layout: Layout, objects: Objects) -> Verdict | None:
+def _examine(
+    row: UpdateRow, round_: RoundRow, form: UpdateForm, objects: Objects
+) -> Verdict | None:
     """Judge one update; None while it is declared but not uploaded."""
     try:
-        check_declaration(row, round_, layout)
+        check_declaration(row, round_, form)
         info = objects.head(row.key)
         if info is None:
             declared = row.state == "DECLARED"
             return None if declared else Rejected(row, NO_OBJECT, "reported, but not in the store")
         _check_size(row, info)
         data = objects.whole(row.key, size=row.size, version=info.version)
-        validate_update(data, layout=layout, size=row.size, sha256=row.sha256)
+        validate_update(data, form=form, size=row.size, sha256=row.sha256)
     except UpdateInvalid as exc:
         return Rejected(row, exc.code, exc.rule)
     except NotFound as exc:

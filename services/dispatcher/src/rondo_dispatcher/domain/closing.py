@@ -79,6 +79,7 @@ def manifest_of(attempt: Attempt) -> Manifest:
         layout=row.layout,
         strategy=row.strategy,
         parameters=row.parameters,
+        encoding=row.encoding,
         updates=tuple(
             ManifestEntry(
                 client_id=update.client_id,

@@ -51,6 +51,7 @@ def pending_row(
         base_sha256=base.sha256,
         strategy=run.strategy,
         parameters=run.parameters,
+        encoding=run.encoding,
         optimizer_state=base.optimizer_state,
         target=run.target,
         quorum=run.quorum,

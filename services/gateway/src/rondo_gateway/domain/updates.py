@@ -59,7 +59,7 @@ def check_declaration(body: Declaration, round_: RoundRow, *, size_bytes: int) -
     Args:
         body: the declaration.
         round_: the attempt that it is for.
-        size_bytes: the length of every file of the round's layout.
+        size_bytes: the length of every update of the round.
 
     Raises:
         Unfit: ``wrong-size``, ``missing-steps`` or ``invalid-metrics``.
@@ -68,8 +68,8 @@ def check_declaration(body: Declaration, round_: RoundRow, *, size_bytes: int) -
         rule = f"strategy {round_.strategy!r} needs the number of local steps - at `$.steps`"
         raise Unfit("missing-steps", rule)
     if body.size != size_bytes:
-        rule = f"{body.size} bytes; a file of the round's layout has {size_bytes} - at `$.size`"
-        raise Unfit("wrong-size", rule)
+        wanted = f"an update of this model in {round_.encoding} has {size_bytes}"
+        raise Unfit("wrong-size", f"{body.size} bytes; {wanted} - at `$.size`")
     for name, value in body.metrics.items():
         if not 0 < len(name) <= MAX_METRIC_NAME:
             rule = f"a name has 1 to {MAX_METRIC_NAME} characters, not {len(name)}"

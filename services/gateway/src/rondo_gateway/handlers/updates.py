@@ -4,6 +4,7 @@ from datetime import datetime
 
 from rondo_core.bus import Publish
 from rondo_core.client_wire import Declaration, Declared, Outcome, Receipt
+from rondo_core.encodings import FLOAT32, form_of
 from rondo_core.errors import Unavailable
 from rondo_core.keys import round_key, update_key
 from rondo_core.model_rows import ClientRow
@@ -50,7 +51,7 @@ def declare(
         Unavailable: the table did not answer.
     """
     round_ = _load_round(where, client, reads=reads)
-    check_declaration(body, round_, size_bytes=archive.version(where.run_id, round_.base).size)
+    check_declaration(body, round_, size_bytes=_update_bytes(round_, archive=archive))
     key = object_key(*where, client.client_id, body.sha256)
     row = declared_row(client.client_id, body, key=key, now=now)
     if not _written(declare_change(where, row), round_, store=store):
@@ -115,6 +116,14 @@ def read_outcome(
     round_ = _load_round(where, client, reads=reads)
     row = _load_update(where, client, store=store)
     return Outcome(round_state=round_.state, update_state=None if row is None else row.state)
+
+
+def _update_bytes(round_: RoundRow, *, archive: Archive) -> int:
+    """Return the length of every update of a round; in float32 that is a version's."""
+    if round_.encoding == FLOAT32:
+        return archive.version(round_.run_id, round_.base).size
+    layout = archive.layout(round_.model, round_.spec)
+    return form_of(layout, round_.encoding).size_bytes
 
 
 def _written(change: Change, round_: RoundRow, *, store: RunStore) -> bool:

@@ -93,6 +93,7 @@ def assignment(attempt: OpenAttempt, client_id: str, *, links: UploadLinks) -> A
         deadline_at=attempt.deadline_at,
         metrics=base.metrics,
         needs_steps=needs_steps(round_.strategy, round_.parameters),
+        encoding=round_.encoding,
         controlled=controlled,
         control=control,
     )

@@ -39,7 +39,7 @@ def open_door(ports: Ports, *, tick_seconds: float) -> Door:
         ports: the outside world.
         tick_seconds: shortest time between two looks of the watcher.
     """
-    archive = Archive(ports.store)
+    archive = Archive(ports.store, ports.objects)
 
     def look(interests: Interests, before: Snapshot) -> Snapshot:
         now = ports.clock.now()
