@@ -1,12 +1,15 @@
 """What gateway, clients and dispatcher do to the rows and objects of a round, and what is there."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rondo_aggregator.domain.attempt import Attempt
+from rondo_core.encodings import FLOAT32
+from rondo_core.encodings import encode as encode_update
 from rondo_core.errors import Unavailable
 from rondo_core.events import Scalar
 from rondo_core.keys import GATE_PREFIX, GATES, gate_key, head_key, version_key
@@ -79,17 +82,20 @@ class WatchedRunStore(MemoryRunStore):
 
 
 class CountingModelStore(MemoryModelStore):
-    """Counts the reads of each object."""
+    """Counts the reads of each object, and their bytes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reads: list[str] = []
+        self.fetched: defaultdict[str, list[int]] = defaultdict(list)
 
     def get(
         self, key: str, *, start: int = 0, stop: int | None = None, version: str | None = None
     ) -> bytes:
         self.reads.append(key)
-        return super().get(key, start=start, stop=stop, version=version)
+        data = super().get(key, start=start, stop=stop, version=version)
+        self.fetched[key].append(len(data))
+        return data
 
 
 def abort(store: MemoryRunStore, *, epoch: int) -> None:
@@ -109,6 +115,7 @@ class RoundRows(Generic[Store, Models]):
         self.store = store
         self.models = models
         self.clock = ManualClock()
+        self.encoding = FLOAT32
         self.base = np.zeros(layout.size, np.float32)
 
     def open_round(self, attempt: Attempt = ATTEMPT, *, base: Float32Array | None = None) -> None:
@@ -139,6 +146,7 @@ class RoundRows(Generic[Store, Models]):
             target=len(CLIENTS),
             quorum=1,
             clients=CLIENTS,
+            encoding=self.encoding,
             active="round",
         )
         self.store.commit(
@@ -163,7 +171,8 @@ class RoundRows(Generic[Store, Models]):
         """Do what client and gateway do until the update is reported; ``fields`` are lies."""
         if delta is None:
             delta = np.arange(self.layout.size, dtype=np.float32) * (1 + len(self.updates()))
-        content = encode(self.layout, delta) if data is None else data
+        rng = np.random.default_rng(len(self.updates()))
+        content = encode_update(self.layout, delta, self.encoding, rng) if data is None else data
         digest = str(fields.get("sha256", hashlib.sha256(content).hexdigest()))
         key = update_key("run-1", 1, 1, client, digest)
         declared: dict[str, Value] = {
@@ -209,6 +218,7 @@ class RoundRows(Generic[Store, Models]):
             layout=self.layout.digest,
             strategy=strategy,
             parameters=parameters or {},
+            encoding=self.encoding,
             optimizer_state=optimizer_state,
             updates=tuple(
                 ManifestEntry(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rondo_aggregator import main as program
+from rondo_core.encodings import encode as encode_update
 from rondo_core.events import Scalar
 from rondo_core.keys import version_key
 from rondo_core.layout import Float32Array, Layout, TensorSpec
@@ -200,8 +201,11 @@ def test_what_does_not_fit_is_refused_with_the_file_and_the_rule(
 
     for extra, rule in (
         ([f"--update={files / 'other'}.safetensors:1"], "other.safetensors: the file does not st"),
-        ([f"--update={files / 'nan'}.safetensors:1"], "nan.safetensors: dense/bias[1] is nan"),
-        ([f"--update={files / 'short'}.safetensors:1"], "short.safetensors: (file): "),
+        ([f"--update={files / 'nan'}.safetensors:1"], "nan.safetensors: dense/bias at [1] is nan"),
+        (
+            [f"--update={files / 'short'}.safetensors:1"],
+            "short.safetensors: 168 bytes, expected 172",
+        ),
         ([f"--update={files / 'empty'}.safetensors:1"], "empty.safetensors cannot be read"),
         ([f"--update={files / 'ada'}.safetensors:1"], "2 updates are of the client 'ada'"),
         ([f"--base={files / 'nothing'}.safetensors"], "nothing.safetensors cannot be read"),
@@ -270,6 +274,34 @@ def test_a_malformed_command_line_is_refused(
     code, error = command(*arguments)
 
     assert (code, rule in error) == (2, True), error
+
+
+@pytest.mark.parametrize("encoding", ["float16", "bfloat16", "int8", "top-k:0.3"])
+def test_encoded_files_combine_and_replay_to_the_bytes_of_their_round(
+    world: World, command: Command, files: Path, encoding: str
+) -> None:
+    world.encoding = encoding
+    sha256 = committed(world, "fedavg")
+    for client, update in world.updates().items():
+        (files / f"{client}.safetensors").write_bytes(world.models.get(update.key))
+
+    code, answer = command(*arguments(files, *CLIENTS))
+    replayed, again = command("replay", "run-1/1")
+
+    assert (code, answer["sha256"]) == (0, sha256)
+    assert (replayed, again["same"]) == (0, True)
+
+
+def test_files_in_mixed_encodings_are_refused(command: Command, files: Path) -> None:
+    data = encode_update(LAYOUT, DELTAS[1], "int8", np.random.default_rng(1))
+    (files / "bob.safetensors").write_bytes(data)
+
+    code, error = command(*arguments(files, *CLIENTS))
+
+    assert code == 1
+    assert "mixed encodings: " in error
+    assert "ada.safetensors is in float32, " in error
+    assert "bob.safetensors in int8; all updates of a round are in one" in error
 
 
 def test_a_replay_finds_the_bytes_that_were_committed(world: World, command: Command) -> None:

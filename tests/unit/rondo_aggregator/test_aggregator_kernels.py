@@ -11,9 +11,11 @@ from rondo_aggregator.strategies import kernels
 from rondo_aggregator.strategies.column_rules.bulyan import near_median
 from rondo_aggregator.strategies.column_rules.median import median
 from rondo_aggregator.strategies.column_rules.trimmed_mean import trimmed_mean
+from rondo_aggregator.strategies.column_rules.weighted_mean import add_weighted
 from rondo_aggregator.strategies.kernels import compiled
 from rondo_aggregator.strategies.sorting import pairs_for, sorting_network
-from rondo_core.layout import Float32Array
+from rondo_core.encodings import Halves, ScaledBytes, encode, form_of
+from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.strategy_parameters.column_rules import NearMedian, Nothing, TrimmedMean
 
 KERNELS = sorted(set(kernels.__all__) - {"compiled", "warm"})
@@ -48,6 +50,33 @@ def test_sums_are_the_same() -> None:
     for weight, delta in zip(weights, deltas, strict=True):
         kernels.add_one(one_by_one, weight, delta)
     assert plain == one_by_one.tobytes()
+
+
+@pytest.mark.parametrize(("shift", "factor"), [(13, 2.0**112), (16, 1.0)])
+def test_sums_of_halves_are_the_same_and_those_of_what_they_stand_for(
+    shift: int, factor: float
+) -> None:
+    total, weights = RNG.normal(size=40), RNG.normal(size=4)
+    codes = tuple(RNG.integers(0, 2**16, (4, 40), np.uint16) & np.uint16(0xBBFF))  # all finite
+    kind = (np.uint32(shift), np.float32(factor))
+
+    plain, fast = both(kernels.add_four_halves, total, weights, codes, *kind, written=0)
+
+    kernels.add_four(total, weights, tuple(Halves(one, *kind)[:] for one in codes))
+    assert fast == plain == total.tobytes()
+
+
+def test_sums_of_bytes_are_the_same_and_those_of_what_they_stand_for() -> None:
+    total, weights, scales = RNG.normal(size=40), RNG.normal(size=4), values(4)
+    scales[:2] = [1e-45, 2.6e36]
+    codes = tuple(RNG.integers(-128, 128, (4, 40), np.int8))
+
+    plain, fast = both(kernels.add_four_bytes, total, weights, codes, scales, written=0)
+
+    ends = np.array([40])
+    deltas = (ScaledBytes(one, scales[k : k + 1], ends)[:] for k, one in enumerate(codes))
+    kernels.add_four(total, weights, tuple(deltas))
+    assert fast == plain == total.tobytes()
 
 
 @pytest.mark.parametrize("kernel", [kernels.add_products, kernels.add_squares])
@@ -114,6 +143,12 @@ def test_warming_compiles_everything_for_what_the_rules_pass() -> None:
         median(block.copy(), np.ones(7), Nothing())
         trimmed_mean(block.copy(), np.ones(7), TrimmedMean(trim=0.2))
         near_median(block.copy(), np.ones(7), NearMedian())
+    layout = Layout((TensorSpec("a/a", (3,)),))
+    for encoding in ("float16", "bfloat16", "int8", "top-k:0.4"):
+        data = memoryview(encode(layout, np.ones(3, np.float32), encoding, RNG))
+        add_weighted(
+            np.zeros(3), [form_of(layout, encoding).columns_of_file(data, 0, 3)], np.ones(1)
+        )
 
     after = {name: set(compiled(getattr(kernels, name)).signatures) for name in KERNELS}
     assert all(before.values())

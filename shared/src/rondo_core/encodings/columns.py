@@ -67,17 +67,17 @@ class ScaledBytes:
     def __getitem__(self, block: slice) -> Float32Array:
         start, stop, _ = block.indices(self.size)
         values = np.empty(stop - start, np.float32)
-        for first, last, scale in self.runs(start, stop):
-            part = slice(first - start, last - start)
+        for first, last, tensor in self.runs(start, stop):
+            part, scale = slice(first - start, last - start), self.scales[tensor]
             np.multiply(self.codes[first:last], scale, out=values[part], dtype=np.float32)
         return values
 
-    def runs(self, start: int, stop: int) -> Iterator[tuple[int, int, np.float32]]:
-        """Yield the parts of columns ``[start, stop)`` that have one scale, and the scale."""
+    def runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the parts of columns ``[start, stop)`` that have one scale, and which one."""
         tensor = int(np.searchsorted(self.ends, start, side="right"))
         while start < stop:
             end = min(int(self.ends[tensor]), stop)
-            yield start, end, self.scales[tensor]
+            yield start, end, tensor
             start, tensor = end, tensor + 1
 
 

@@ -1,4 +1,4 @@
-"""Weights in files of this machine: mapped to be read, written stretch by stretch."""
+"""Weights and updates in files of this machine: mapped to be read, written stretch by stretch."""
 
 import hashlib
 import mmap
@@ -10,11 +10,12 @@ from typing import IO
 
 import numpy as np
 
+from rondo_core.encodings import UpdateForm, form_of_file
 from rondo_core.errors import HeaderInvalid, Invalid, LayoutMismatch
 from rondo_core.layout import FLOAT32, Float32Array, Layout
 from rondo_core.weights import decode, first_not_finite, layout_of_file
 
-__all__ = ["map_weights", "read_layout", "write_weights"]
+__all__ = ["map_update", "map_weights", "read_layout", "write_weights"]
 
 
 def read_layout(path: Path) -> Layout:
@@ -44,6 +45,23 @@ def map_weights(path: Path, layout: Layout) -> Float32Array:
         name, position = layout.locate(column)
         raise Invalid(f"{path}: {name}{list(position)} is {flat[column]}")
     return flat
+
+
+def map_update(path: Path, layout: Layout) -> tuple[UpdateForm, memoryview]:
+    """Return what an update looks like, by its own header, and its bytes, mapped.
+
+    Raises:
+        Invalid: it is of another layout, or has a fault; the text names the file.
+    """
+    data = _map(path)
+    form = form_of_file(data, layout)
+    if form is None:
+        raise Invalid(f"{path}: the file does not start with the layout's header")
+    if len(data) != form.size_bytes:
+        raise Invalid(f"{path}: {len(data)} bytes, expected {form.size_bytes}")
+    if (fault := form.fault(data)) is not None:
+        raise Invalid(f"{path}: {fault.rule}")
+    return form, data
 
 
 def write_weights(

@@ -1,13 +1,19 @@
 """``rondo-aggregator combine``: a round on files, with the kernels and to the bytes of a round."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from rondo_aggregator.adapters.weight_files import map_weights, read_layout, write_weights
+from rondo_aggregator.adapters.weight_files import (
+    map_update,
+    map_weights,
+    read_layout,
+    write_weights,
+)
 from rondo_aggregator.commands.arguments import UpdateFile
 from rondo_aggregator.domain.shards import split
 from rondo_aggregator.handlers.reading import check_state
@@ -21,6 +27,7 @@ from rondo_aggregator.strategies.rounds import (
     mix_of_round,
     products_of,
 )
+from rondo_core.encodings import DeltaColumns
 from rondo_core.errors import Invalid
 from rondo_core.layout import Float32Array, Layout
 from rondo_core.optimizer_state import OptimizerState, decode_state, encode_state
@@ -94,7 +101,7 @@ def _inputs(
     files: Files, updates: Sequence[UpdateFile], layout: Layout, state: OptimizerState | None
 ) -> Inputs:
     base = map_weights(files.base, layout)
-    deltas = [map_weights(update.path, layout) for update in updates]
+    deltas = _deltas([update.path for update in updates], layout)
     slots: dict[str, Float32Array] = {}
     if state is not None and files.state_in is not None:
         slots = {name: map_weights(_slot(files.state_in, name), layout) for name in state.slots}
@@ -106,10 +113,20 @@ def _inputs(
         steps=[update.steps for update in updates],
         base=lambda start, stop: base[start:stop],
         slot=(lambda name, start, stop: slots[name][start:stop]) if slots else None,
-        read=in_turn(lambda client, start, stop: deltas[client][start:stop]),
+        read=in_turn(lambda client, start, stop: deltas[client](start, stop)),
         scalars={} if state is None else state.scalars,
         step=1 if state is None else state.step + 1,
     )
+
+
+def _deltas(paths: Sequence[Path], layout: Layout) -> list[Callable[[int, int], DeltaColumns]]:
+    """Return what reads columns of each update; all are in the first one's encoding."""
+    found = [map_update(path, layout) for path in paths]
+    for path, (form, _) in zip(paths, found, strict=True):
+        if form != found[0][0]:
+            names = f"{paths[0]} is in {found[0][0].name}, {path} in {form.name}"
+            raise Invalid(f"mixed encodings: {names}; all updates of a round are in one")
+    return [partial(form.columns_of_file, data) for form, data in found]
 
 
 def _write(

@@ -10,12 +10,15 @@ from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rondo_aggregator.strategies.arrays import Block, Float64Array
 from rondo_core.layout import Float32Array
 
 __all__ = [
     "add_four",
+    "add_four_bytes",
+    "add_four_halves",
     "add_one",
     "add_products",
     "add_products_with",
@@ -28,6 +31,8 @@ __all__ = [
 ]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+Codes = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+"""Of four clients, as they were sent, (columns,) each."""
 
 
 def add_one(total: Float64Array, weight: np.float64, delta: Float32Array) -> None:
@@ -51,6 +56,53 @@ def add_four(
         total[column] = (
             ((total[column] + a * first[column]) + b * second[column]) + c * third[column]
         ) + d * fourth[column]
+
+
+def add_four_halves(
+    total: Float64Array,
+    weights: Float64Array,
+    codes: Codes,
+    shift: np.uint32,
+    factor: np.float32,
+) -> None:
+    """Decode four weighted deltas, as ``Halves`` does, and add them; otherwise as `add_four`."""
+    first, second, third, fourth = codes
+    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
+    high = np.uint32(16)
+    for column in range(total.size):
+        w, x, y, z = first[column], second[column], third[column], fourth[column]
+        i = np.uint32(((w & 0x7FFF) << shift) | ((w & 0x8000) << high)).view(np.float32) * factor
+        j = np.uint32(((x & 0x7FFF) << shift) | ((x & 0x8000) << high)).view(np.float32) * factor
+        k = np.uint32(((y & 0x7FFF) << shift) | ((y & 0x8000) << high)).view(np.float32) * factor
+        m = np.uint32(((z & 0x7FFF) << shift) | ((z & 0x8000) << high)).view(np.float32) * factor
+        total[column] = (((total[column] + a * i) + b * j) + c * k) + d * m
+
+
+def add_four_bytes(
+    total: Float64Array,
+    weights: Float64Array,
+    codes: Codes,
+    scales: Float32Array,
+) -> None:
+    """Decode four weighted deltas, as ``ScaledBytes`` does, and add them; as `add_four`.
+
+    Args:
+        total: float64 (columns,), of one tensor.
+        weights: float64 (4,).
+        codes: int8 (columns,) of each.
+        scales: float32 (4,), the tensor's scale in each.
+    """
+    first, second, third, fourth = codes
+    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
+    p, q, r, s = scales[0], scales[1], scales[2], scales[3]
+    for column in range(total.size):
+        total[column] = (
+            (
+                (total[column] + a * (p * np.float32(first[column])))
+                + b * (q * np.float32(second[column]))
+            )
+            + c * (r * np.float32(third[column]))
+        ) + d * (s * np.float32(fourth[column]))
 
 
 def add_squares(columns: Float64Array, squares: Float64Array) -> None:
@@ -175,10 +227,17 @@ def compiled(kernel: Kernel) -> Kernel:
 def warm() -> None:
     """Compile everything, so that no task waits for it; takes seconds where nothing is cached."""
     single, total, pairs = np.zeros(4, np.float32), np.zeros(4), np.zeros((1, 2), np.int64)
-    for array in (single, pairs):
+    halves, small = np.zeros(4, np.uint16), np.zeros(4, np.int8)
+    for array in (single, pairs, halves, small):
         array.flags.writeable = False  # as they come from a file and from a cache
     compiled(add_one)(total, np.float64(1), single)
     compiled(add_four)(total, np.ones(4), (single, single, single, single))
+    compiled(add_four_halves)(
+        total, np.ones(4), (halves, halves, halves, halves), np.uint32(16), np.float32(1)
+    )
+    compiled(add_four_bytes)(
+        total, np.ones(4), (small, small, small, small), np.ones(4, np.float32)
+    )
     compiled(add_squares)(np.zeros((4, 4)), np.zeros(4))
     compiled(add_products_with)(np.zeros((4, 4)), 0, np.zeros(4))
     compiled(add_products)(np.zeros((4, 4)), np.zeros((4, 4)))

@@ -31,6 +31,7 @@ from rondo_aggregator.strategies.products import (
     leaf,
     total,
 )
+from rondo_core.encodings import DeltaColumns
 from rondo_core.errors import StrategyInvalid
 from rondo_core.layout import Float32Array
 
@@ -57,8 +58,8 @@ class Wanted:
     stop: int
 
 
-Read = Callable[[Sequence[Wanted]], Iterator[list[Float32Array]]]
-"""Yields the arrays of each wish, in order; may fetch the next ones meanwhile."""
+Read = Callable[[Sequence[Wanted]], Iterator[list[DeltaColumns]]]
+"""Yields the columns of each wish, in order; may fetch the next ones meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +103,14 @@ class Inputs:
         return [np.full(size, first, np.float32) for first in strategy.slots.values()]
 
 
-def in_turn(one: Callable[[int, int, int], Float32Array]) -> Read:
-    """Return a reader that fetches one array after the other.
+def in_turn(one: Callable[[int, int, int], DeltaColumns]) -> Read:
+    """Return a reader that fetches one client's columns after the other.
 
     Args:
         one: reads columns ``[start, stop)`` of a client's delta.
     """
 
-    def read(wishes: Sequence[Wanted]) -> Iterator[list[Float32Array]]:
+    def read(wishes: Sequence[Wanted]) -> Iterator[list[DeltaColumns]]:
         for wish in wishes:
             yield [one(client, wish.start, wish.stop) for client in wish.clients]
 
@@ -153,7 +154,7 @@ def products_of(strategy: Strategy, inputs: Inputs, start: int, stop: int) -> li
     def stretches(count: int) -> Iterator[list[Float32Array]]:
         for wish, deltas in islice(found, count):
             last = [] if centre is None else [centre(CENTRE, wish.start, wish.stop)]
-            yield [*deltas, *last]
+            yield [*(delta[:] for delta in deltas), *last]
 
     def leaves() -> Iterator[Node]:
         for block in blocks:
@@ -257,7 +258,8 @@ def _ordered(strategy: Strategy, mix: Mix, inputs: Inputs, start: int, stop: int
     result = np.empty(stop - start, np.float64)
     for wish, deltas in zip(wishes, inputs.read(wishes), strict=True):
         part = slice(wish.start - start, wish.stop - start)
-        result[part] = order_columns(strategy.column_rule, factors, weights, deltas)
+        values = [delta[:] for delta in deltas]
+        result[part] = order_columns(strategy.column_rule, factors, weights, values)
     return result
 
 
