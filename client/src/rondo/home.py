@@ -106,6 +106,11 @@ class Home:
         """SCAFFOLD's control variates, in the run that the client is in."""
         return self.path / "controls"
 
+    @property
+    def residuals(self) -> Path:
+        """What top-k has left out so far, in the run that the client is in."""
+        return self.path / "residuals"
+
     def load_identity(self) -> Identity | None:
         """Return who the client is, or None before it has enrolled.
 

@@ -13,7 +13,7 @@ from rondo.files import write_whole
 from rondo.history import Attempt
 from rondo_core.client_wire import Declaration
 from rondo_core.errors import LayoutMismatch
-from rondo_core.weights import Layout, decode, digest, encode, layout_of_file, sha256_file
+from rondo_core.weights import Layout, decode, digest, layout_of_file, sha256_file
 
 __all__ = ["Base", "Pending", "drop_update", "drop_updates", "load_update", "save_update"]
 
@@ -69,8 +69,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 def save_update(
     folder: Path,
-    base: Base,
-    delta: NDArray[np.float32],
+    data: bytes,
     *,
     attempt: Attempt,
     examples: int,
@@ -78,12 +77,11 @@ def save_update(
     metrics: dict[str, float],
     seconds: float,
 ) -> tuple[Pending, Path]:
-    """Write a delta as a file with the base's own header, and then what will be declared.
+    """Write an update's file, and then what will be declared.
 
     NaN is written too: an update that is refused tells the federation at once that it need not
     wait for this client.
     """
-    data = encode(base.layout, delta)
     write_whole(_file(folder), data)
     pending = Pending(
         attempt=attempt,

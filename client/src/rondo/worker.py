@@ -12,9 +12,11 @@ import numpy as np
 from rondo.client_calls import ClientCalls
 from rondo.contract import checked_examples, checked_metrics, checked_steps
 from rondo.controls import Controls, Correction
+from rondo.encoded import Encoded, encoded
 from rondo.errors import LinkRefused, Refused
 from rondo.history import Attempt, Journal, Result, RoundResult
 from rondo.home import Home, plain_name
+from rondo.kept_vectors import KeptVectors
 from rondo.progress import Progress
 from rondo.store_link import StoreLink
 from rondo.submission import LINKS, Outcome, submit
@@ -22,6 +24,7 @@ from rondo.trainer import RoundTask, Trained, Trainer, TrainerFactory
 from rondo.updates import Base, Pending, drop_update, drop_updates, load_update, save_update
 from rondo_core.client_wire import Assignment, BaseVersion, Work
 from rondo_core.clock import Clock
+from rondo_core.encodings import TOP_K, form_of
 from rondo_core.errors import Invalid
 from rondo_core.weights import sha256_file
 
@@ -57,6 +60,7 @@ class Worker:
         self._trainer: tuple[str, Trainer] | None = None
         self._journal = Journal.load(tools.home.progress)
         self._controls = Controls(tools.home.controls)
+        self._residuals = KeptVectors(tools.home.residuals)
 
     def take_part(self) -> Result:
         """Do every round of one run that this client is chosen for; returns when the run is over.
@@ -117,6 +121,7 @@ class Worker:
         self._remember(Journal(settled=self._journal.settled[-1:]))
         drop_updates(self._tools.home.updates)
         self._controls.drop(run_id)
+        self._residuals.drop(run_id)
         self._tools.progress.over(result)
         return result
 
@@ -169,13 +174,13 @@ class Worker:
         examples = checked_examples(trained.examples)
         needed = assignment.needs_steps or assignment.controlled
         steps = checked_steps(trained.steps, needed=needed)
-        attempt, delta = Attempt.of(assignment), base.delta(trained.weights)
+        attempt, update = Attempt.of(assignment), self._encoded(assignment, base, trained)
         if correction is not None and steps is not None:
-            self._controls.save(attempt, base.layout, correction.after(delta, steps))
+            variate = correction.after(update.delta, steps)
+            self._controls.save(attempt, base.layout, variate)
         return save_update(
             folder,
-            base,
-            delta,
+            update.data,
             attempt=attempt,
             examples=examples,
             steps=steps,
@@ -183,13 +188,26 @@ class Worker:
             seconds=tools.clock.monotonic() - start,
         )
 
+    def _encoded(self, assignment: Assignment, base: Base, trained: Trained) -> Encoded:
+        """Write the delta as the run asks; what top-k leaves out is kept for the next round."""
+        form, attempt = form_of(base.layout, assignment.encoding), Attempt.of(assignment)
+        delta, seed = base.delta(trained.weights), (assignment.seed, assignment.attempt)
+        if form.name != TOP_K:
+            return encoded(form, delta, seed)
+        before = self._residuals.load(attempt, base.layout, counted=self._counted)
+        update = encoded(form, delta, seed, before)
+        self._residuals.save(attempt, base.layout, update.left)
+        return update
+
+    def _counted(self, attempt: Attempt) -> bool:
+        return self._tools.calls.outcome(attempt).counted
+
     def _correction(self, assignment: Assignment, base: Base) -> Correction:
         """Return the control variates that the round starts with; both begin as zeros."""
-        calls = self._tools.calls
         attempt, server = Attempt.of(assignment), np.zeros_like(base.flat)
         if assignment.control is not None:
             server = self._read(assignment, assignment.control, self._controls.server).flat
-        own = self._controls.load(attempt, base.layout, counted=lambda a: calls.outcome(a).counted)
+        own = self._controls.load(attempt, base.layout, counted=self._counted)
         return Correction(own, server)
 
     def _read(self, assignment: Assignment, file: BaseVersion, folder: Path) -> Base:

@@ -159,6 +159,7 @@ class FakeGateway(FakeRounds, FaultyTransport):
             deadline_at=self.clock.now() + timedelta(seconds=600),
             metrics=run.curve,
             needs_steps=run.needs_steps,
+            encoding=run.encoding,
             controlled=run.population > 0,
             control=self._file(run, run.controls[-1], slot_key)
             if run.population and round_ > 1

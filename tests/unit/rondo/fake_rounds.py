@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from rondo_core import client_wire
-from rondo_core.encodings import FLOAT32, form_of
+from rondo_core.encodings import FLOAT32, decode, form_of
 from rondo_core.errors import UpdateInvalid
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec
@@ -15,7 +15,7 @@ from rondo_core.model_store import update_key
 from rondo_core.rows import RunState
 from rondo_core.testing import MemoryModelStore
 from rondo_core.update_check import validate_update
-from rondo_core.weights import Float32Array, decode
+from rondo_core.weights import Float32Array
 
 __all__ = ["FakeRounds", "Round", "Run"]
 
@@ -39,6 +39,7 @@ class Run:
     Attributes:
         divides: whether its strategy goes by the steps of an update.
         population: of a SCAFFOLD run; 0 for any other.
+        encoding: of its updates.
         controls: the server's control variate beside each version.
     """
 
@@ -54,6 +55,7 @@ class Run:
     curve: dict[str, float] = field(default_factory=dict)
     divides: bool = False
     population: int = 0
+    encoding: str = FLOAT32
     controls: list[Float32Array] = field(default_factory=list)
 
     @property
@@ -100,7 +102,7 @@ class FakeRounds:
                 self.store.get(
                     update_key(run.run_id, *run.where, receipt.client_id, declared.sha256)
                 ),
-                form=form_of(self.layout, FLOAT32),
+                form=form_of(self.layout, run.encoding),
                 size=declared.size,
                 sha256=declared.sha256,
             )
@@ -136,7 +138,7 @@ class FakeRounds:
         for client in accepted or ():
             declared = round_.declared[client]
             data = self.store.get(update_key(run.run_id, *run.where, client, declared.sha256))
-            delta = decode(data, self.layout)
+            delta = decode(data, self.layout, run.encoding)
             new += delta * (declared.examples / total)
             if run.population:
                 assert declared.steps is not None

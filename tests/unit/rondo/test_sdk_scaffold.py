@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from rondo import Invalid, RoundTask, Trained
-from rondo.controls import RUNS_KEPT, Controls, Correction
+from rondo.controls import Controls, Correction
 from rondo.history import Attempt
+from rondo.kept_vectors import RUNS_KEPT
 from rondo.trainer import Weights
 from rondo_core.layout import Layout, TensorSpec
 from rondo_core.weights import Float32Array, decode

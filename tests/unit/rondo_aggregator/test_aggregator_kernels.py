@@ -62,7 +62,8 @@ def test_sums_of_halves_are_the_same_and_those_of_what_they_stand_for(
 
     plain, fast = both(kernels.add_four_halves, total, weights, codes, *kind, written=0)
 
-    kernels.add_four(total, weights, tuple(Halves(one, *kind)[:] for one in codes))
+    for weight, one in zip(weights, codes, strict=True):
+        kernels.add_one(total, weight, Halves(one, *kind)[:])
     assert fast == plain == total.tobytes()
 
 
@@ -74,8 +75,8 @@ def test_sums_of_bytes_are_the_same_and_those_of_what_they_stand_for() -> None:
     plain, fast = both(kernels.add_four_bytes, total, weights, codes, scales, written=0)
 
     ends = np.array([40])
-    deltas = (ScaledBytes(one, scales[k : k + 1], ends)[:] for k, one in enumerate(codes))
-    kernels.add_four(total, weights, tuple(deltas))
+    for k, one in enumerate(codes):
+        kernels.add_one(total, weights[k], ScaledBytes(one, scales[k : k + 1], ends)[:])
     assert fast == plain == total.tobytes()
 
 
@@ -146,9 +147,8 @@ def test_warming_compiles_everything_for_what_the_rules_pass() -> None:
     layout = Layout((TensorSpec("a/a", (3,)),))
     for encoding in ("float16", "bfloat16", "int8", "top-k:0.4"):
         data = memoryview(encode(layout, np.ones(3, np.float32), encoding, RNG))
-        add_weighted(
-            np.zeros(3), [form_of(layout, encoding).columns_of_file(data, 0, 3)], np.ones(1)
-        )
+        delta = form_of(layout, encoding).columns_of_file(data, 0, 3)
+        add_weighted(np.zeros(3), [delta], np.ones(1))
 
     after = {name: set(compiled(getattr(kernels, name)).signatures) for name in KERNELS}
     assert all(before.values())

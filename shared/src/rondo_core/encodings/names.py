@@ -8,7 +8,7 @@ from rondo_core.errors import EncodingInvalid
 from rondo_core.events import Scalar
 from rondo_core.strategies import is_own, needs_steps, read_strategy
 
-__all__ = ["FLOAT32", "Encoding", "EncodingName", "check_encoding", "parse_encoding"]
+__all__ = ["FLOAT32", "TOP_K", "Encoding", "EncodingName", "check_encoding", "parse_encoding"]
 
 EncodingName = Literal["bfloat16", "float16", "float32", "int8", "top-k"]
 
