@@ -86,3 +86,21 @@ def test_a_state_goes_from_round_to_round_and_a_replay_finds_the_same_bytes(
     rule = "cannot be combined: strategy 'acme.absent' is not installed where rounds are combined"
     assert rule in (refused.reason or "") + str([one.reason for one in refused.attempts])
     assert refused.head == 0
+
+
+def test_clients_send_top_k_and_int8_through_every_service(stack: Stack, tmp_path: Path) -> None:
+    trainers = {f"lab-{k}": SoftmaxRegression(digits(k, 6)) for k in (1, 2)}
+    people(stack, tmp_path, trainers, runs=2, model="encoded")
+
+    for run_id, encoding in (("top-k-1", "top-k:0.1"), ("int8-1", "int8")):
+        start_run(stack, run_id, model="encoded", encoding=encoding, rounds=2, target=2, quorum=2)
+        run = await_run(stack, run_id, lambda view: view.state in {"FINISHED", "FAILED"})
+
+        assert (run.state, run.head) == ("FINISHED", 2)
+        second = versions(stack, run_id, 2)[1]
+        with closing(connect(stack.settings)) as ports:
+            manifest = decode_manifest(ports.model_store.get(manifest_key(second.manifest or "")))
+            sizes = {len(ports.model_store.get(entry.key)) for entry in manifest.updates}
+        assert manifest.encoding == encoding
+        assert max(sizes) < second.size / 2
+        assert replay(stack, f"{run_id}/2")["same"] is True

@@ -9,6 +9,8 @@ import pytest
 import redis
 
 from rondo_aggregator.settings import MIN_SHARD_COLUMNS
+from rondo_core.encodings import decode as decode_update
+from rondo_core.encodings import form_of
 from rondo_core.layout import Float32Array, Layout, TensorSpec
 from rondo_core.model_store import partial_key, products_key, slot_key, state_key
 from rondo_core.optimizer_state import decode_state
@@ -70,6 +72,31 @@ def test_a_batch_of_updates_becomes_a_version_bit_for_bit_and_a_bad_one_is_told_
     }
     accepted = 'rondo_updates_judged_total{kind="",outcome="accepted"} 2.0'
     assert accepted in worker.metrics()
+
+
+@pytest.mark.parametrize("encoding", ["float16", "bfloat16", "int8", "top-k:0.01"])
+def test_encoded_updates_become_the_version_of_what_they_stand_for(
+    stack: Stack, encoding: str
+) -> None:
+    stack.start("intake")
+    stack.start("worker", SHARD_COLUMNS=str(MIN_SHARD_COLUMNS))
+    rows = stack.rows(SHARDED)
+    rows.encoding = encoding
+    rows.open_round()
+    for client, delta in deltas(SHARDED).items():
+        rows.submit(client, delta)
+
+    stack.submitted(*CLIENTS)
+    until(lambda: rows.counted() == 3)
+    rows.seal()
+    manifest = rows.write_manifest()
+    stack.sealed(str(rows.round().manifest))
+    until(lambda: rows.round().state == "COMMITTED")
+
+    files = [rows.models.get(entry.key) for entry in manifest.updates]
+    stood_for = [decode_update(file, SHARDED, encoding) for file in files]
+    assert {len(file) for file in files} == {form_of(SHARDED, encoding).size_bytes}
+    assert rows.weights().tobytes() == play("fedavg", {}, stood_for).weights.tobytes()
 
 
 def test_a_large_version_is_made_by_tasks_of_its_shards_and_assembled_in_the_store(

@@ -49,6 +49,7 @@ class RunOptions(TypedDict, total=False):
         strategy: how updates are combined, for example ``fedavg``.
         parameters: of the strategy.
         training: overrides of the model spec's training parameters.
+        encoding: how updates are written, for example ``int8`` or ``top-k:0.01``.
         rounds: at most this many.
         target: clients in a round; it is sealed as soon as so many updates are accepted.
         quorum: at the deadline a round is sealed with at least so many, else aborted.
@@ -61,6 +62,7 @@ class RunOptions(TypedDict, total=False):
     strategy: str
     parameters: Mapping[str, Scalar]
     training: Mapping[str, Scalar]
+    encoding: str
     rounds: int
     target: int
     quorum: int

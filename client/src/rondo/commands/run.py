@@ -58,6 +58,11 @@ def _scalars(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     metavar="NAME=VALUE",
     help="Overrides the model spec's, for example epochs=2.",
 )
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="How updates are written: float32, float16, bfloat16, int8 or top-k:SHARE.",
+)
 @click.option("--deadline", "deadline_seconds", type=float, help="Seconds for one round.")
 @click.option(
     "--start-deadline",
