@@ -137,12 +137,22 @@ def test_a_run_whose_clients_take_part_in_its_algorithm_begins(
     assert (run.state, run.training) == ("RUNNING", changes["training"])
 
 
+def test_a_run_keeps_its_encoding(world: World) -> None:
+    world.register()
+
+    world.hear(request(encoding="top-k:0.1"))
+
+    assert (world.run().state, world.run().encoding) == ("RUNNING", "top-k:0.1")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"model": "cats"}, "model 'cats' has not registered a model spec"),
         ({"spec": "9" * 64}, f"model 'digits' has not registered the model spec {'9' * 64}"),
         ({"quorum": 3}, "target 2 is below quorum 3"),
+        ({"encoding": "float64"}, "unknown encoding 'float64'; known: bfloat16, float16, float32"),
+        ({"encoding": "top-k:0.1", "strategy": "fednova"}, "strategy 'fednova' divides a delta by"),
         ({"strategy": "magic"}, "unknown strategy 'magic'; known: adaptive-clipped-mean, bulyan"),
         (
             {"parameters": {"beta": 0.9}},

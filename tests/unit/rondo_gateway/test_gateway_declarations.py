@@ -3,11 +3,22 @@ import json
 
 import pytest
 
+from rondo_core.encodings import form_of
+from rondo_core.initial_weights import layout_of_spec
 from rondo_core.keys import UPDATE_PREFIX, attempt_pk, round_key, update_key
+from rondo_core.model_spec import encode_model_spec
+from rondo_core.model_store import spec_key
 from rondo_core.rows import UpdateRow
 from tests.unit.rondo_gateway.gateway_http import Http
 from tests.unit.rondo_gateway.gateway_rows import OTHER_SHA, RUN, SHA, SIZE, START, Client
-from tests.unit.rondo_gateway.gateway_world import World, declaration, declare, refused, update_url
+from tests.unit.rondo_gateway.gateway_world import (
+    World,
+    declaration,
+    declare,
+    refused,
+    the_spec,
+    update_url,
+)
 
 ROW = update_key(RUN, 1, 1, "north-00000001")
 OBJECT = f"updates/{RUN}/000001/01/north-00000001/{SHA}"
@@ -151,6 +162,20 @@ def test_a_rejected_update_is_told_why_when_it_is_declared_again(
 
     assert isinstance(answer["receipt"], dict)
     assert answer["receipt"]["reason"] == "NaN in dense/kernel"
+
+
+def test_an_encoded_update_has_the_length_of_its_encoding(world: World, http: Http) -> None:
+    north = world.enrolled()
+    world.begun()
+    world.round(north, encoding="int8")
+    world.objects.put(spec_key("a" * 64), encode_model_spec(the_spec()))
+    size = form_of(layout_of_spec(the_spec()), "int8").size_bytes
+    wrong = http.put(update_url(), json=declaration(), headers=north.headers())
+
+    declare(http, north, size=size)
+
+    message = refused(wrong, 422, "wrong-size")["message"]
+    assert f"{SIZE} bytes; an update of this model in int8 has {size}" in message
 
 
 @pytest.mark.parametrize("size", [SIZE - 1, SIZE + 1])

@@ -77,6 +77,11 @@ def test_a_named_spec_must_be_the_models(world: World, http: Http) -> None:
         ({"model": MODEL, "deadline_seconds": -1}, "$.deadline_seconds"),
         ({"model": MODEL, "parameters": {"mu": [1]}}, "$.parameters"),
         ({"model": MODEL, "target": 1, "quorum": 2}, "target 1 is below quorum 2"),
+        ({"model": MODEL, "encoding": "int4"}, "unknown encoding 'int4'; known: bfloat16, float16"),
+        (
+            {"model": MODEL, "encoding": "top-k:0.1", "strategy": "median"},
+            "column rule 'median' compares the clients' values",
+        ),
         ({"model": MODEL, "strategy": "magic"}, "unknown strategy 'magic'; known: adaptive-clip"),
         ({"model": MODEL, "parameters": {"beta": 1}}, "'fedavg' has no parameter 'beta'; it takes"),
         (
