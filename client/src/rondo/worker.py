@@ -24,7 +24,8 @@ from rondo.trainer import RoundTask, Trained, Trainer, TrainerFactory
 from rondo.updates import Base, Pending, drop_update, drop_updates, load_update, save_update
 from rondo_core.client_wire import Assignment, BaseVersion, Work
 from rondo_core.clock import Clock
-from rondo_core.encodings import TOP_K, form_of
+from rondo_core.encodings import form_of
+from rondo_core.encodings.names import TOP_K
 from rondo_core.errors import Invalid
 from rondo_core.weights import sha256_file
 

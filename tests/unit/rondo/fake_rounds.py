@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from rondo_core import client_wire
-from rondo_core.encodings import FLOAT32, decode, form_of
+from rondo_core.encodings import decode, form_of
+from rondo_core.encodings.names import FLOAT32
 from rondo_core.errors import UpdateInvalid
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.model_spec import ModelSpec

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rondo_aggregator.domain.attempt import Attempt
-from rondo_core.encodings import FLOAT32
 from rondo_core.encodings import encode as encode_update
+from rondo_core.encodings.names import FLOAT32
 from rondo_core.errors import Unavailable
 from rondo_core.events import Scalar
 from rondo_core.keys import GATE_PREFIX, GATES, gate_key, head_key, version_key

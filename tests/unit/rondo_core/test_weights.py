@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, save
 
-from rondo_core.encodings import FLOAT32, form_of
+from rondo_core.encodings import form_of
+from rondo_core.encodings.names import FLOAT32
 from rondo_core.errors import HeaderInvalid, LayoutMismatch, UpdateInvalid
 from rondo_core.update_check import validate_update
 from rondo_core.weights import (

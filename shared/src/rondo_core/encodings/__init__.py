@@ -6,11 +6,9 @@ a file mean is a float32 vector, the same wherever and in whatever portions it i
 
 from rondo_core.encodings.columns import DeltaColumns, Halves, ScaledBytes, Sparse
 from rondo_core.encodings.files import UpdateForm, decode, encode, form_of, form_of_file
-from rondo_core.encodings.names import FLOAT32, TOP_K, Encoding, check_encoding, parse_encoding
+from rondo_core.encodings.names import Encoding, check_encoding, parse_encoding
 
 __all__ = [
-    "FLOAT32",
-    "TOP_K",
     "DeltaColumns",
     "Encoding",
     "Halves",

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from rondo_aggregator.handlers.ports import Objects
 from rondo_aggregator.handlers.reading import Source
 from rondo_aggregator.strategies.rounds import Inputs, Wanted
-from rondo_core.encodings import FLOAT32, DeltaColumns, UpdateForm, form_of
+from rondo_core.encodings import DeltaColumns, UpdateForm, form_of
+from rondo_core.encodings.names import FLOAT32
 from rondo_core.layout import Float32Array, Layout
 from rondo_core.model_store import slot_key, weights_key
 

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from rondo_core.bus import Publish
 from rondo_core.client_wire import Declaration, Declared, Outcome, Receipt
-from rondo_core.encodings import FLOAT32, form_of
+from rondo_core.encodings import form_of
+from rondo_core.encodings.names import FLOAT32
 from rondo_core.errors import Unavailable
 from rondo_core.keys import round_key, update_key
 from rondo_core.model_rows import ClientRow
