@@ -100,7 +100,7 @@ def blocked_numpy(inputs: Inputs) -> None:
 def one(inputs: Inputs, client: int, start: int, stop: int) -> Float32Array:
     """Read one delta's columns."""
     (found,) = next(inputs.read([Wanted((client,), start, stop)]))
-    return found
+    return found[:]
 
 
 def stacked(inputs: Inputs) -> Float32Array:
