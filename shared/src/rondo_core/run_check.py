@@ -17,9 +17,7 @@ def run_fault(run: RunRequested) -> str | None:
     """
     if run.target < run.quorum:
         return f"target {run.target} is below quorum {run.quorum}"
-    return (
-        _strategy_fault(run) or _encoding_fault(run) or training_fault(run, TrainingParameters())
-    )
+    return _strategy_fault(run) or _encoding_fault(run) or training_fault(run, TrainingParameters())
 
 
 def depends_on_spec(run: RunRequested) -> bool:
