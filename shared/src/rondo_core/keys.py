@@ -19,6 +19,7 @@ __all__ = [
     "alias_key",
     "assign_key",
     "attempt_pk",
+    "attempts_of",
     "client_key",
     "gate_key",
     "gate_of",
@@ -88,7 +89,13 @@ def version_key(run_id: str, version: int) -> Key:
 
 def round_key(run_id: str, round_: int, attempt: int) -> Key:
     """Key of an attempt's ROUND row, which is beside those of the run's other attempts."""
-    return Key(run_pk(run_id), f"{ROUND_PREFIX}{round_:06d}#{attempt:02d}")
+    partition, prefix = attempts_of(run_id, round_)
+    return Key(partition, f"{prefix}{attempt:02d}")
+
+
+def attempts_of(run_id: str, round_: int) -> tuple[str, str]:
+    """Partition, and what the sort keys start with, of the ROUND rows of one round."""
+    return run_pk(run_id), f"{ROUND_PREFIX}{round_:06d}#"
 
 
 def attempt_pk(run_id: str, round_: int, attempt: int) -> str:

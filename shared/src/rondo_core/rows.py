@@ -34,7 +34,7 @@ __all__ = [
 
 RunState = Literal["RUNNING", "PAUSED", "FINISHED", "FAILED", "CANCELLED"]
 RoundState = Literal["PENDING", "OPEN", "SEALED", "COMMITTED", "ABORTED"]
-UpdateState = Literal["DECLARED", "REPORTED", "ACCEPTED", "REJECTED"]
+UpdateState = Literal["DECLARED", "REPORTED", "ACCEPTED", "REJECTED", "MOVED"]
 GateState = Literal["OPEN", "SEALED", "CLOSED"]
 
 
@@ -103,6 +103,11 @@ class RoundRow(AnyRow, frozen=True, kw_only=True):
     Unchanged for the lease time means that the owner is gone.
     """
     clients: tuple[str, ...] = ()
+    at_work: dict[str, datetime] = {}
+    """Clients that were still at work for an earlier attempt when this one opened (FedBuff).
+
+    They are among ``clients``; the time is until when each is waited for.
+    """
     manifest: str | None = None
     updates: int | None = None
     """How many updates the manifest holds."""
@@ -133,7 +138,10 @@ class AssignRow(AnyRow, frozen=True, kw_only=True):
 
 
 class UpdateRow(AnyRow, frozen=True, kw_only=True):
-    """``RUN#id#ROUND#r#a / UPD#client``: one client's update, from declaration to verdict."""
+    """``RUN#id#ROUND#r#a / UPD#client``: one client's update, from declaration to verdict.
+
+    ``origin``, ``staleness`` and ``entered`` are of late updates: `rondo_core.late_updates`.
+    """
 
     client_id: str
     state: UpdateState
@@ -153,6 +161,12 @@ class UpdateRow(AnyRow, frozen=True, kw_only=True):
     reason: str | None = None
     declared_at: datetime
     reported_at: datetime | None = None
+    origin: tuple[int, int] | None = None
+    """Round and attempt that it was made for, where that is not this one."""
+    staleness: int = 0
+    """Versions between the base that it was trained on and this round's."""
+    entered: tuple[int, int] | None = None
+    """MOVED: round and attempt whose row tells how it goes on."""
 
 
 class VersionRow(AnyRow, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from rondo_core.encodings import check_encoding
 from rondo_core.errors import EncodingInvalid, SpecInvalid, StrategyInvalid
 from rondo_core.events import RunRequested
-from rondo_core.strategies import is_own, keeps_control, needs_steps, read_strategy
+from rondo_core.strategies import buffering, is_own, keeps_control, needs_steps, read_strategy
 from rondo_core.training_parameters import TrainingParameters
 
 __all__ = ["depends_on_spec", "run_fault", "training_fault"]
@@ -17,7 +17,12 @@ def run_fault(run: RunRequested) -> str | None:
     """
     if run.target < run.quorum:
         return f"target {run.target} is below quorum {run.quorum}"
-    return _strategy_fault(run) or _encoding_fault(run) or training_fault(run, TrainingParameters())
+    return (
+        _strategy_fault(run)
+        or _buffer_fault(run)
+        or _encoding_fault(run)
+        or training_fault(run, TrainingParameters())
+    )
 
 
 def depends_on_spec(run: RunRequested) -> bool:
@@ -53,6 +58,17 @@ def _strategy_fault(run: RunRequested) -> str | None:
     for name, updates in (("target", run.target), ("quorum", run.quorum)):
         if (refusal := choice.refusal(updates)) is not None:
             return f"{name} {updates}: {refusal}"
+    return None
+
+
+def _buffer_fault(run: RunRequested) -> str | None:
+    buffer = buffering(run.strategy, run.parameters)
+    if buffer is None or buffer.buffer_size is None:
+        return None
+    if buffer.buffer_size > run.target:
+        return f"buffer_size {buffer.buffer_size} is more than target {run.target}"
+    if buffer.buffer_size < run.quorum:
+        return f"buffer_size {buffer.buffer_size} is less than quorum {run.quorum}"
     return None
 
 

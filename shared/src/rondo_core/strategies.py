@@ -25,6 +25,7 @@ __all__ = [
     "STRATEGIES",
     "Parts",
     "StrategyChoice",
+    "buffering",
     "is_own",
     "keeps_control",
     "needs_steps",
@@ -168,6 +169,18 @@ def keeps_control(name: str, parameters: Mapping[str, Scalar]) -> bool:
     True
     """
     return _weighing(name, parameters) == "scaffold"
+
+
+def buffering(name: str, parameters: Mapping[str, Scalar]) -> of.Staleness | None:
+    """Return how a run takes updates that began from an older version; None where it takes none.
+
+    >>> buffering("fedbuff", {"buffer_size": 3}).buffer_size, buffering("fedavg", {})
+    (3, None)
+    """
+    if _weighing(name, parameters) != "staleness":
+        return None
+    weights: of.Staleness = read_strategy(name, parameters).client_weights
+    return weights
 
 
 def read_strategy(name: str, parameters: Mapping[str, Scalar]) -> StrategyChoice:

@@ -71,9 +71,13 @@ def sample(kind: Any) -> Any:
     if options := get_args(kind):
         if isinstance(options[0], str):  # a Literal
             return options[0]
-        known = {dict: {"k": 0.5}, tuple: ("a", "b"), frozenset: frozenset({"t"})}
+        known: dict[Any, Any] = {
+            dict: lambda: {"k": sample(options[1])},
+            tuple: lambda: (sample(options[0]), sample(options[0])),
+            frozenset: lambda: frozenset({"t"}),
+        }
         origin = getattr(kind, "__origin__", None)
-        return known[origin] if origin in known else sample(options[0])
+        return known[origin]() if origin in known else sample(options[0])
     return {str: "text", int: 7, float: 0.5, bytes: b"\x00\xff", datetime: AT}[kind]
 
 

@@ -149,7 +149,7 @@ def test_target_accepted_updates_seal_a_round_that_chose_more_clients(world: Wor
 
     attempt = read_attempt(row, world.store.query(f"RUN#{RUN}#ROUND#000001#01"))
 
-    assert not attempt.all_judged
+    assert attempt.unjudged
     assert close(attempt, now=START) == Seal()
 
 

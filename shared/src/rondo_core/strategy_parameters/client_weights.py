@@ -205,8 +205,10 @@ class Staleness(Weighting):
     Attributes:
         staleness_exponent: a of (1 + staleness)^-a.
         max_staleness: what is older is left out; None for no bound.
+        buffer_size: K, so many accepted updates seal a round; None for the round's target.
     """
 
     scales: ClassVar[bool] = True
     staleness_exponent: Annotated[float, Meta(ge=0, le=10)] = 0.5
     max_staleness: Annotated[int, Meta(ge=0, le=10**6)] | None = None
+    buffer_size: Annotated[int, Meta(ge=1, le=10**6)] | None = None

@@ -68,10 +68,10 @@ class Attempt:
         return sum(gate.n for gate in self.gates)
 
     @property
-    def all_judged(self) -> bool:
-        """Whether every chosen client's update was accepted or rejected."""
+    def unjudged(self) -> frozenset[str]:
+        """The chosen clients whose updates are neither accepted nor rejected."""
         judged = {one.client_id for one in self.updates if one.state in {"ACCEPTED", "REJECTED"}}
-        return judged.issuperset(self.row.clients)
+        return frozenset(self.row.clients) - judged
 
     @property
     def awaits_verdict(self) -> bool:

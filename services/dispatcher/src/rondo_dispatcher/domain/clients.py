@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rondo_core.model_rows import ClientRow
+from rondo_dispatcher.domain.attempts import Attempt
 
-__all__ = ["AVAILABLE_SECONDS", "available", "choose", "training_seed"]
+__all__ = ["AVAILABLE_SECONDS", "at_work", "available", "choose", "training_seed"]
 
 AVAILABLE_SECONDS = 60.0
 """A client that polled within this time is there."""
@@ -16,6 +17,22 @@ def available(clients: Iterable[ClientRow], *, now: datetime) -> tuple[str, ...]
     """Return the ids of the clients that polled within ``AVAILABLE_SECONDS``, ascending."""
     since = now - timedelta(seconds=AVAILABLE_SECONDS)
     return tuple(sorted(client.client_id for client in clients if client.last_seen >= since))
+
+
+def at_work(attempt: Attempt, *, now: datetime) -> dict[str, datetime]:
+    """Return which clients may still hand in an update of an attempt that is over.
+
+    Returns:
+        Client, ascending, and until when it is waited for: the deadline of the attempt for which
+        it was last given work.
+    """
+    row = attempt.row
+    until = {client: row.at_work.get(client, row.deadline_at) for client in row.clients}
+    return {
+        client: end
+        for client, end in sorted(until.items())
+        if client in attempt.unjudged and end is not None and end > now
+    }
 
 
 def choose(

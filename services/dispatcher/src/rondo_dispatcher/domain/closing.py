@@ -12,6 +12,7 @@ from rondo_core.keys import GATES, gate_key, gate_of
 from rondo_core.manifest import Manifest, ManifestEntry
 from rondo_core.rows import RoundRow
 from rondo_core.run_store import Equals, Lacks, Update
+from rondo_core.strategies import buffering
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, unchanged
 from rondo_dispatcher.domain.plan import Abort, Plan, row_update
 
@@ -26,14 +27,15 @@ class Seal:
 def close(attempt: Attempt, *, now: datetime) -> Seal | Abort | None:
     """Return what comes next for an OPEN attempt, or None to go on waiting.
 
-    It is over at ``target`` accepted updates, at the deadline, or when every chosen client has its
-    verdict.
+    It is over at ``target`` accepted updates (or as many as FedBuff's buffer holds), at the
+    deadline, or when every chosen client has its verdict.
     """
     row, accepted = attempt.row, len(attempt.accepted)
-    if accepted >= row.target:
+    buffer = buffering(row.strategy, row.parameters)
+    if accepted >= (row.target if buffer is None else buffer.buffer_size or row.target):
         return Seal()
     overdue = row.deadline_at is not None and now >= row.deadline_at
-    if not (overdue or attempt.all_judged):
+    if not overdue and attempt.unjudged:
         return None
     if accepted >= row.quorum:
         return Seal()
@@ -87,6 +89,7 @@ def manifest_of(attempt: Attempt) -> Manifest:
                 examples=update.examples,
                 key=update.key,
                 object_version=update.object_version or "",
+                staleness=update.staleness,
                 steps=update.steps,
             )
             for update in attempt.accepted

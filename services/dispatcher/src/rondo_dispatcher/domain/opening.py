@@ -12,8 +12,8 @@ from rondo_core.model_rows import ClientRow
 from rondo_core.rows import AssignRow, GateRow, RoundRow, RoundState, RunRow, VersionRow, to_item
 from rondo_core.run_store import MAX_CHANGES, Absent, Change, Check, Equals, OneOf, Put, Update
 from rondo_core.strategies import root_client
-from rondo_dispatcher.domain.attempts import AttemptId, unchanged
-from rondo_dispatcher.domain.clients import available, choose, training_seed
+from rondo_dispatcher.domain.attempts import Attempt, AttemptId, unchanged
+from rondo_dispatcher.domain.clients import at_work, available, choose, training_seed
 from rondo_dispatcher.domain.plan import Abort, Plan, row_update
 
 __all__ = ["Surroundings", "begin", "pending_row", "start"]
@@ -27,12 +27,15 @@ class Surroundings:
         head: N of the run's newest version.
         previous: how the attempt before stands; None for the first, or when there is none.
         clients: all that are enrolled for the model.
+        before: the attempt that clients may still be at work for, where their updates count later
+            (FedBuff).
     """
 
     run: RunRow
     head: int
     previous: RoundState | None
     clients: tuple[ClientRow, ...]
+    before: Attempt | None = None
 
 
 def pending_row(
@@ -74,9 +77,8 @@ def begin(row: RoundRow, around: Surroundings, *, now: datetime) -> Plan:
             f"attempt {row.attempt} of round {row.round} of run {row.run_id} was asked for,"
             f" but there is no attempt {row.attempt - 1}"
         )
-    chosen = _chosen(row, around, now)
-    if chosen is not None:
-        opened = _opened(row, around.run, chosen, now)
+    opened = _opened(row, around, now)
+    if opened is not None:
         return _open(
             Put(AttemptId.of(row).key, to_item(opened), (Absent(),)), opened, around.run, now
         )
@@ -95,9 +97,8 @@ def start(row: RoundRow, around: Surroundings, *, now: datetime) -> Plan | Abort
         return Abort(f"round {row.round} has its version already")
     if around.run.state not in {"RUNNING", "PAUSED"}:
         return Abort(f"the run is {around.run.state}")
-    chosen = _chosen(row, around, now)
-    if chosen is not None:
-        opened = _opened(row, around.run, chosen, now)
+    opened = _opened(row, around, now)
+    if opened is not None:
         return _open(
             row_update(AttemptId.of(row).key, row, opened, when=unchanged(row)),
             opened,
@@ -110,7 +111,7 @@ def start(row: RoundRow, around: Surroundings, *, now: datetime) -> Plan | Abort
 
 
 def _missing(row: RoundRow, around: Surroundings, now: datetime) -> str:
-    there, when = available(around.clients, now=now), "when the start deadline passed"
+    there, when = {*_free(around, now), *_busy(around, now)}, "when the start deadline passed"
     if len(there) >= row.quorum:
         return f"the root client {_root(around)!r} was not there {when}"
     return (
@@ -129,26 +130,38 @@ def _overdue(row: RoundRow, now: datetime) -> bool:
     return row.start_deadline_at is not None and now >= row.start_deadline_at
 
 
-def _chosen(row: RoundRow, around: Surroundings, now: datetime) -> tuple[str, ...] | None:
-    there = available(around.clients, now=now)
+def _opened(row: RoundRow, around: Surroundings, now: datetime) -> RoundRow | None:
+    """Return the attempt as it opens, or None while there are too few clients for it.
+
+    Who is at work for an earlier attempt takes a place: what comes of that counts in this one.
+    """
+    free, busy = _free(around, now), _busy(around, now)
     enough, root = row.quorum if _overdue(row, now) else row.target, _root(around)
-    if not _may_open(row, around) or len(there) < enough or root not in {None, *there}:
+    if not _may_open(row, around) or len(free) + len(busy) < enough or root not in {None, *free}:
         return None
-    return choose(there, run_id=row.run_id, round_=row.round, count=row.target, always=root)
+    count = max(row.target - len(busy), 0)
+    chosen = choose(free, run_id=row.run_id, round_=row.round, count=count, always=root)
+    return structs.replace(
+        row,
+        state="OPEN",
+        clients=tuple(sorted((*chosen, *busy))),
+        at_work=busy,
+        opened_at=now,
+        deadline_at=now + timedelta(seconds=around.run.deadline_seconds),
+    )
+
+
+def _busy(around: Surroundings, now: datetime) -> dict[str, datetime]:
+    return {} if around.before is None else at_work(around.before, now=now)
+
+
+def _free(around: Surroundings, now: datetime) -> list[str]:
+    busy = _busy(around, now)
+    return [client for client in available(around.clients, now=now) if client not in busy]
 
 
 def _root(around: Surroundings) -> str | None:
     return root_client(around.run.strategy, around.run.parameters)
-
-
-def _opened(row: RoundRow, run: RunRow, chosen: tuple[str, ...], now: datetime) -> RoundRow:
-    return structs.replace(
-        row,
-        state="OPEN",
-        clients=chosen,
-        opened_at=now,
-        deadline_at=now + timedelta(seconds=run.deadline_seconds),
-    )
 
 
 def _open(change: Put | Update, opened: RoundRow, run: RunRow, now: datetime) -> Plan:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from rondo_core.events import UpdateAccepted, UpdateRejected, VersionCommitted
-from rondo_core.keys import client_key, head_key, round_key, run_key
+from rondo_core.keys import attempts_of, client_key, head_key, round_key, run_key
+from rondo_core.late_updates import Place, find_place
 from rondo_core.manifest import encode_manifest
 from rondo_core.model_rows import ClientRow
 from rondo_core.model_store import manifest_key
 from rondo_core.rows import HeadRow, RoundRow, RunRow, from_item
+from rondo_core.strategies import buffering
 from rondo_core.workflow import ROUND_ABORTED
 from rondo_dispatcher.domain.attempts import Attempt, AttemptId, read_attempt
 from rondo_dispatcher.domain.closing import (
@@ -131,14 +133,27 @@ def _over(row: RoundRow, ports: Ports) -> bool:
         if row.state == "ABORTED":
             head = require(ports.store, head_key(row.run_id), HeadRow).version
         give(answer(row, head=head), row.task_tokens, ports=ports)
-    awaits_verdict = False
-    if not all_accepted(row):
-        updates = ports.store.query(*AttemptId.of(row).updates)
-        awaits_verdict = read_attempt(row, updates).awaits_verdict
-    plan = settle(row, answered=row.task_tokens, awaits_verdict=awaits_verdict)
+    plan = settle(row, answered=row.task_tokens, awaits_verdict=_awaits_verdict(row, ports))
     if plan is not None:
         save(plan, ports=ports)
     return False
+
+
+def _awaits_verdict(row: RoundRow, ports: Ports) -> bool:
+    """Tell whether an update of a terminal attempt is not judged yet, or one may still be entered.
+
+    A late update waits in the newest attempt of its run, so that is kept until the next exists.
+    Whether it does is read before the updates: none is entered after that.
+    """
+    if buffering(row.strategy, row.parameters) is None:
+        if all_accepted(row):
+            return False
+    else:
+        place = find_place(row.run_id, store=ports.store)
+        if isinstance(place, Place) and place.where == (row.round, row.attempt):
+            return True
+    updates = ports.store.query(*AttemptId.of(row).updates)
+    return read_attempt(row, updates).awaits_verdict
 
 
 def _abort(row: RoundRow, decision: Abort, ports: Ports) -> None:
@@ -160,7 +175,23 @@ def surroundings(of: AttemptId, run: RunRow, head: int, *, ports: Ports) -> Surr
         head=head,
         previous=None if previous is None else previous.state,
         clients=tuple(from_item(item, ClientRow) for item in clients),
+        before=_before(of, run, previous, ports=ports),
     )
+
+
+def _before(
+    of: AttemptId, run: RunRow, previous: RoundRow | None, *, ports: Ports
+) -> Attempt | None:
+    """Read the attempt that clients may be at work for: the one before, or the last round's."""
+    if buffering(run.strategy, run.parameters) is None:
+        return None
+    if previous is None or not previous.clients:
+        items = ports.store.query(*attempts_of(of.run_id, of.round - 1))
+        made = (from_item(item, RoundRow) for item in items)
+        previous = next((row for row in made if row.state == "COMMITTED"), None)
+    if previous is None:
+        return None
+    return read_attempt(previous, ports.store.query(*AttemptId.of(previous).updates))
 
 
 def give(told: Answer, tokens: Iterable[str], *, ports: Ports) -> None:
