@@ -25,6 +25,7 @@ __all__ = [
     "Declared",
     "Enrolled",
     "Enrolment",
+    "Entered",
     "Outcome",
     "Receipt",
     "Report",
@@ -153,6 +154,15 @@ class Outcome(_Body, frozen=True, kw_only=True):
         return self.round_state == "COMMITTED" and self.update_state == "ACCEPTED"
 
 
+class Entered(_Body, frozen=True, kw_only=True):
+    """The later attempt in which a late update counts, if it is accepted (FedBuff)."""
+
+    round: int
+    attempt: int
+    staleness: int
+    """Versions between the base that it was trained on and that round's."""
+
+
 class Receipt(_Body, frozen=True, kw_only=True):
     """How an update stands.
 
@@ -170,3 +180,4 @@ class Receipt(_Body, frozen=True, kw_only=True):
     state: UpdateState
     code: str | None = None
     reason: str | None = None
+    entered: Entered | None = None

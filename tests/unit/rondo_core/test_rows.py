@@ -78,7 +78,7 @@ def sample(kind: Any) -> Any:
         }
         origin = getattr(kind, "__origin__", None)
         return known[origin]() if origin in known else sample(options[0])
-    return {str: "text", int: 7, float: 0.5, bytes: b"\x00\xff", datetime: AT}[kind]
+    return {str: "text", bool: True, int: 7, float: 0.5, bytes: b"\x00\xff", datetime: AT}[kind]
 
 
 def full(kind: Any) -> Any:

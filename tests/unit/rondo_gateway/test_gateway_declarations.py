@@ -58,6 +58,7 @@ def test_a_declaration_becomes_a_row_and_a_link_to_its_own_object(
         "state": "DECLARED",
         "code": None,
         "reason": None,
+        "entered": None,
     }
 
 

@@ -134,6 +134,7 @@ def run_validate(attempt: Attempt, clients: Collection[str], ports: WorkerPorts)
             clients,
             store=ports.store,
             objects=ports.objects,
+            jobs=ports.jobs,
             publish=ports.publish,
             now=ports.clock.now(),
             metrics=ports.metrics,

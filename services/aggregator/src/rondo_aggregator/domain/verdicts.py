@@ -71,7 +71,7 @@ def check_declaration(row: UpdateRow, round_: RoundRow, form: UpdateForm) -> Non
     Raises:
         UpdateInvalid: with ``code`` not-chosen, wrong-size, wrong-examples or missing-steps.
     """
-    if row.client_id not in round_.clients:
+    if row.origin is None and row.client_id not in round_.clients:
         raise UpdateInvalid("not-chosen", f"{row.client_id} was not chosen for this round")
     if row.size != form.size_bytes:
         wanted = f"an update of this model in {form.name} has {form.size_bytes}"

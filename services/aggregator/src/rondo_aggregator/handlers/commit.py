@@ -56,10 +56,13 @@ def commit_version(
 
 
 def _measured(attempt: Attempt, source: Source, store: RunStore) -> dict[str, float]:
-    """Combine what the clients of the manifest measured on the base version."""
+    """Combine what the clients of the manifest measured on the base version, and on no older one.
+
+    What stale updates say was measured on a version whose point in the run's curve is made already.
+    """
     items = store.query(*attempt.updates)
     updates = {row.client_id: row for row in (from_item(item, UpdateRow) for item in items)}
-    clients = [entry.client_id for entry in source.manifest.updates]
+    clients = [entry.client_id for entry in source.manifest.updates if entry.staleness == 0]
     return combine_metrics(updates[client].metrics for client in clients if client in updates)
 
 

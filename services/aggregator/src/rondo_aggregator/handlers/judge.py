@@ -1,7 +1,7 @@
 """The task ``validate``: read the updates of one batch, judge them, write and tell the verdicts."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -15,7 +15,8 @@ from rondo_aggregator.domain.verdicts import (
     known_verdict,
     verdict_event,
 )
-from rondo_aggregator.handlers.ports import Objects
+from rondo_aggregator.handlers.late import move_late, takes_late
+from rondo_aggregator.handlers.ports import Jobs, Objects
 from rondo_aggregator.handlers.reading import layout_of, round_of
 from rondo_aggregator.handlers.verdicts import late, settle
 from rondo_core.bus import Publish
@@ -38,12 +39,14 @@ def judge_updates(
     *,
     store: RunStore,
     objects: Objects,
+    jobs: Jobs,
     publish: Publish,
     now: datetime,
     metrics: Metrics,
 ) -> Literal["judged", "nothing"]:
     """Accept or reject the updates of some clients (T2), then publish the hints in one call.
 
+    Where the run takes late updates, those of a round that is not open go on to the newest one.
     What was judged before is only told again: the first hint may be what a crash swallowed.
 
     Raises:
@@ -54,9 +57,15 @@ def judge_updates(
         return "nothing"
     rows = _updates_of(attempt, clients, store)
     known = [verdict for row in rows if (verdict := known_verdict(row)) is not None]
-    with metrics.timed("rondo_validate_seconds"):
-        found = _examine_all(round_, [row for row in rows if known_verdict(row) is None], objects)
-    settled = settle(attempt, found, store=store)
+    waiting = [row for row in rows if row.state in {"DECLARED", "REPORTED"}]
+    buffered = takes_late(round_)
+    if buffered and round_.state != "OPEN":
+        reported = [row for row in waiting if row.state == "REPORTED"]
+        found: Sequence[Verdict] = move_late(attempt, reported, store=store, jobs=jobs)
+    else:
+        with metrics.timed("rondo_validate_seconds"):
+            found = _examine_all(round_, waiting, objects)
+    settled = settle(attempt, found, store=store, takes_late=buffered)
     for verdict in settled:
         _tell(attempt, verdict, metrics)
     verdicts = [*known, *settled]

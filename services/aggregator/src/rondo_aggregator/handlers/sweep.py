@@ -50,20 +50,29 @@ class Sweeper:
             Unavailable: a store, the bus or the broker did not answer; the next sweep begins anew.
         """
         relay(service=SERVICE, store=self.store, publish=self.publish)
-        for round_ in _readable(self.store.active("round"), RoundRow):
+        rounds = list(_readable(self.store.active("round"), RoundRow))
+        begun = {round_.run_id for round_ in rounds if round_.state in {"PENDING", "OPEN"}}
+        for round_ in rounds:
             attempt = Attempt(round_.run_id, round_.round, round_.attempt)
             if round_.state != "PENDING":
-                self._sweep_updates(attempt, round_)
+                self._sweep_updates(attempt, round_, begun=round_.run_id in begun)
             if round_.state == "SEALED" and round_.manifest is not None and round_.reason is None:
                 self._sweep_result(attempt, round_)
         self.sightings.end_sweep()
 
-    def _sweep_updates(self, attempt: Attempt, round_: RoundRow) -> None:
-        """Ask for verdicts, first in batches, then one by one: no update holds up others."""
+    def _sweep_updates(self, attempt: Attempt, round_: RoundRow, *, begun: bool) -> None:
+        """Ask for verdicts, first in batches, then one by one: no update holds up others.
+
+        Args:
+            attempt: which.
+            round_: its row.
+            begun: whether a round of the run has begun that late updates may go on to; for those
+                that waited for it, waiting begins anew.
+        """
         rows = _readable(self.store.query(*attempt.updates), UpdateRow)
         batch: list[str] = []
         for row in rows:
-            times = self._times_due(attempt, row, round_)
+            times = self._times_due(attempt, row, round_, begun=begun)
             if times == 1:
                 batch.append(row.client_id)
             elif times > 1:
@@ -71,14 +80,14 @@ class Sweeper:
         for start in range(0, len(batch), _BATCH):
             self.jobs.validate(attempt, batch[start : start + _BATCH])
 
-    def _times_due(self, attempt: Attempt, row: UpdateRow, round_: RoundRow) -> int:
+    def _times_due(self, attempt: Attempt, row: UpdateRow, round_: RoundRow, *, begun: bool) -> int:
         """Say how often a verdict was due: a declared update has none to come before its upload."""
         waiting = row.state == "REPORTED" or (row.state == "DECLARED" and round_.state == "OPEN")
         if not waiting:
             return 0
         now = self.clock.monotonic()
-        key = (attempt, row.client_id)
-        times = self.sightings.due(key, (row.state, row.sha256), now=now, wait=_GRACE_SECONDS)
+        key, mark = (attempt, row.client_id), (row.state, row.sha256, begun)
+        times = self.sightings.due(key, mark, now=now, wait=_GRACE_SECONDS)
         if times and row.state == "DECLARED" and self.models.head(row.key) is None:
             return 0
         return times

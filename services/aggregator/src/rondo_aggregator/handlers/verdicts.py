@@ -25,12 +25,14 @@ log = logging.getLogger(__name__)
 _TRIES = 3
 
 
-def settle(attempt: Attempt, verdicts: Sequence[Verdict], *, store: RunStore) -> list[Verdict]:
+def settle(
+    attempt: Attempt, verdicts: Sequence[Verdict], *, store: RunStore, takes_late: bool = False
+) -> list[Verdict]:
     """Write verdicts and return those that are rows now, which may be others than were asked for.
 
     All acceptances go in one transaction, or one by one if that is cancelled. What is still
-    undecided afterwards (its digest was replaced, or others kept being in the way) is left out; the
-    sweep finds it again.
+    undecided afterwards (its digest was replaced, others kept being in the way, or the round was
+    sealed and ``takes_late``) is left out; the sweep finds it again.
 
     Raises:
         Unavailable: the table did not answer; some verdicts may be written.
@@ -42,7 +44,7 @@ def settle(attempt: Attempt, verdicts: Sequence[Verdict], *, store: RunStore) ->
             store.commit(*accept_changes(attempt, group))
             decided += group
         except (CommitConflict, Unavailable):  # unanswered: its rows say whether it was applied
-            decided += [_accept(attempt, one, store) for one in group]
+            decided += [_accept(attempt, one, store, takes_late=takes_late) for one in group]
     decided += [_reject(attempt, one, store) for one in verdicts if isinstance(one, Rejected)]
     return [one for one in decided if one is not None]
 
@@ -52,7 +54,9 @@ def late(row: UpdateRow) -> Rejected:
     return Rejected(row, LATE, "the round takes no more updates")
 
 
-def _accept(attempt: Attempt, verdict: Accepted, store: RunStore) -> Verdict | None:
+def _accept(
+    attempt: Attempt, verdict: Accepted, store: RunStore, *, takes_late: bool
+) -> Verdict | None:
     for _ in range(_TRIES):
         try:
             store.commit(*accept_changes(attempt, [verdict]))
@@ -64,7 +68,7 @@ def _accept(attempt: Attempt, verdict: Accepted, store: RunStore) -> Verdict | N
             if (known := known_verdict(row)) is not None:
                 return known
             if _gate_closed(attempt, row.client_id, store):
-                return _reject(attempt, late(row), store)
+                return None if takes_late else _reject(attempt, late(row), store)
     log.warning("update left to the sweep", extra={"client_id": verdict.row.client_id})
     return None
 

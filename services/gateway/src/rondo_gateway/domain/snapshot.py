@@ -11,7 +11,7 @@ from rondo_gateway.domain.attempts import AttemptId
 __all__ = ["EMPTY", "Interests", "OpenAttempt", "Snapshot", "Waiter", "judged", "over", "pick"]
 
 OVER = frozenset({"FINISHED", "FAILED", "CANCELLED"})
-JUDGED = frozenset({"ACCEPTED", "REJECTED"})
+JUDGED = frozenset({"ACCEPTED", "REJECTED", "MOVED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def over(snapshot: Snapshot, run_id: str | None) -> RunRow | None:
 
 
 def judged(snapshot: Snapshot, where: AttemptId, client_id: str) -> UpdateRow | None:
-    """Return a client's update once it was accepted or rejected."""
+    """Return a client's update once it was accepted or rejected, or moved to a later attempt."""
     row = snapshot.updates.get(where, {}).get(client_id)
     return row if row is not None and row.state in JUDGED else None
 

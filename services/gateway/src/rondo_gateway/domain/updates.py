@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from rondo_core.client_wire import Declaration, Receipt
+from rondo_core.client_wire import Declaration, Entered, Receipt
 from rondo_core.events import UpdateSubmitted
 from rondo_core.keys import update_key
 from rondo_core.rows import RoundRow, UpdateRow, to_item
@@ -25,6 +25,7 @@ __all__ = [
     "declare_change",
     "declared_row",
     "known_update",
+    "other_digest",
     "receipt",
     "report_change",
     "reported",
@@ -127,17 +128,33 @@ def known_update(existing: UpdateRow | None, sha256: str, round_: RoundRow) -> U
         if existing.code != LATE and not (sealed and existing.state == "DECLARED"):
             return existing
     elif existing is not None and existing.state != "DECLARED":
-        rule = f"{existing.sha256} was reported for this attempt, so {sha256} cannot be"
-        raise Refused("already-reported", rule)
+        raise other_digest(existing, sha256)
     if sealed or (existing is not None and existing.code == LATE):
         raise Refused(LATE, _late(round_))
     if existing is None:
         raise Refused("not-declared", f"{sha256} was not declared for this attempt")
-    raise Refused("other-digest", f"{existing.sha256} was declared, not {sha256}")
+    raise other_digest(existing, sha256)
 
 
-def receipt(where: AttemptId, row: UpdateRow) -> Receipt:
-    """Say how an update stands."""
+def other_digest(existing: UpdateRow, sha256: str) -> Refused:
+    """Return why a call about other bytes than those of the row is refused."""
+    if existing.state == "DECLARED":
+        return Refused("other-digest", f"{existing.sha256} was declared, not {sha256}")
+    rule = f"{existing.sha256} was reported for this attempt, so {sha256} cannot be"
+    return Refused("already-reported", rule)
+
+
+def receipt(where: AttemptId, row: UpdateRow, *, at: AttemptId | None = None) -> Receipt:
+    """Say how an update stands.
+
+    Args:
+        where: the attempt that the client speaks of.
+        row: the update's.
+        at: the attempt that it was entered into, where that is another one.
+    """
+    entered = None
+    if at is not None and at != where:
+        entered = Entered(round=at.round, attempt=at.attempt, staleness=at.round - where.round)
     return Receipt(
         client_id=row.client_id,
         run_id=where.run_id,
@@ -147,6 +164,7 @@ def receipt(where: AttemptId, row: UpdateRow) -> Receipt:
         state=row.state,
         code=row.code,
         reason=row.reason,
+        entered=entered,
     )
 
 

@@ -8,6 +8,7 @@ from rondo_core.encodings import form_of
 from rondo_core.encodings.names import FLOAT32
 from rondo_core.errors import Unavailable
 from rondo_core.keys import round_key, update_key
+from rondo_core.late_updates import find_update
 from rondo_core.model_rows import ClientRow
 from rondo_core.model_store import UploadLinks
 from rondo_core.model_store import update_key as object_key
@@ -29,6 +30,7 @@ from rondo_gateway.domain.updates import (
 )
 from rondo_gateway.handlers.archive import Archive
 from rondo_gateway.handlers.grouping import SharedReads
+from rondo_gateway.handlers.late import declare_late, report_late, takes_late
 from rondo_gateway.handlers.models import LINK_SECONDS
 
 __all__ = ["declare", "read_outcome", "read_receipt", "report"]
@@ -55,11 +57,15 @@ def declare(
     check_declaration(body, round_, size_bytes=_update_bytes(round_, archive=archive))
     key = object_key(*where, client.client_id, body.sha256)
     row = declared_row(client.client_id, body, key=key, now=now)
+    at = where
     if not _written(declare_change(where, row), round_, store=store):
-        row = known_update(_load_update(where, client, store=store), body.sha256, round_)
+        if takes_late(round_):
+            at, row = declare_late(where, row, store=store)
+        else:
+            row = known_update(_load_update(where, client, store=store), body.sha256, round_)
     link = links.for_upload(row.key, size=row.size, sha256=row.sha256, expires_seconds=LINK_SECONDS)
     upload = Upload(url=link.url, headers=dict(link.headers))
-    return Declared(upload=upload, receipt=receipt(where, row))
+    return Declared(upload=upload, receipt=receipt(where, row, at=at))
 
 
 def report(
@@ -79,30 +85,33 @@ def report(
         Unavailable: table or topic did not answer; the sweep finds a report that was written.
     """
     round_ = _load_round(where, client, reads=reads)
-    change = report_change(where, client.client_id, sha256, now=now)
+    change, at = report_change(where, client.client_id, sha256, now=now), where
     if _written(change, round_, store=store):
         answer = reported(where, client.client_id, sha256)
+    elif takes_late(round_):
+        at, row = report_late(where, client.client_id, sha256, store=store, now=now)
+        answer = receipt(where, row, at=at)
     else:
         row = known_update(_load_update(where, client, store=store), sha256, round_)
         answer = receipt(where, row)
     if answer.state == "DECLARED":
         raise Unavailable(f"update of {client.client_id} for {where} changed meanwhile")
     if answer.state == "REPORTED":
-        publish(update_submitted(where, client.client_id, sha256, now=now))
+        publish(update_submitted(at, client.client_id, sha256, now=now))
     return answer
 
 
 def read_receipt(where: AttemptId, client: ClientRow, *, store: RunStore) -> Receipt:
-    """Say how a client's update stands.
+    """Say how a client's update stands, wherever it was entered.
 
     Raises:
         Missing: it declared none for this attempt.
         Unavailable: the table did not answer.
     """
-    row = _load_update(where, client, store=store)
-    if row is None:
+    found = find_update(where.run_id, (where.round, where.attempt), client.client_id, store=store)
+    if found.row is None:
         raise Missing("not-found", f"{client.client_id} declared nothing for attempt {where}")
-    return receipt(where, row)
+    return receipt(where, found.row, at=AttemptId(where.run_id, *found.where))
 
 
 def read_outcome(

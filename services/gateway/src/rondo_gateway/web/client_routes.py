@@ -141,13 +141,16 @@ async def wait_for_verdict(
     where: Where, client: TheClient, door: TheDoor, wait: Wait = 0.0
 ) -> Response:
     """Wait until an update is judged; after ``wait`` say how it stands."""
-    row = await door.watcher.wait_for(
-        Waiter(verdict=where),
-        partial(judged, where=where, client_id=client.client_id),
-        seconds=min(wait, MAX_WAIT_SECONDS),
-    )
-    if row is not None:
-        return Json(receipt(where, row))
+    at: AttemptId | None = where
+    while at is not None:
+        row = await door.watcher.wait_for(
+            Waiter(verdict=at),
+            partial(judged, where=at, client_id=client.client_id),
+            seconds=min(wait, MAX_WAIT_SECONDS),
+        )
+        if row is not None and row.state != "MOVED":
+            return Json(receipt(where, row, at=at))
+        at = None if row is None or row.entered is None else AttemptId(where.run_id, *row.entered)
     return Json(await run_in_threadpool(read_receipt, where, client, store=door.ports.store))
 
 

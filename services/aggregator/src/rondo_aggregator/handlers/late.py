@@ -1,0 +1,65 @@
+"""Updates that were reported and not judged when their round was sealed (FedBuff): on they go."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from rondo_aggregator.domain.attempt import Attempt
+from rondo_aggregator.domain.verdicts import LATE, Rejected
+from rondo_aggregator.handlers.ports import Jobs
+from rondo_core.keys import update_key
+from rondo_core.late_updates import Found, Place, enter, find_place, refusal
+from rondo_core.rows import RoundRow, UpdateRow
+from rondo_core.run_store import CommitConflict, RunStore
+from rondo_core.strategies import buffering
+
+__all__ = ["move_late", "takes_late"]
+
+
+def takes_late(round_: RoundRow) -> bool:
+    """Tell whether an update of this attempt may be entered into a later one."""
+    return buffering(round_.strategy, round_.parameters) is not None
+
+
+def move_late(
+    attempt: Attempt, rows: Sequence[UpdateRow], *, store: RunStore, jobs: Jobs
+) -> list[Rejected]:
+    """Enter reported updates of an attempt that is not open any more where they belong now.
+
+    While no round has begun they stay, and the sweep comes again.
+
+    Args:
+        attempt: in any state but OPEN.
+        rows: REPORTED.
+        store: the table.
+        jobs: is asked to judge what was entered.
+
+    Returns:
+        Those that no round takes any more; not written yet.
+
+    Raises:
+        Unavailable: table or broker did not answer; the sweep finds what is not moved or judged.
+    """
+    place = find_place(attempt.run_id, store=store)
+    if isinstance(place, str):
+        return [Rejected(row, LATE, f"{place} and takes no more updates") for row in rows]
+    there = Attempt(attempt.run_id, *place.where)
+    rejected: list[Rejected] = []
+    entered: list[str] = []
+    for row in rows if there != attempt else ():
+        found = Found((attempt.round, attempt.attempt), row)
+        if (reason := _no_place(found, row, place, store)) is not None:
+            rejected.append(Rejected(row, LATE, reason))
+            continue
+        with suppress(CommitConflict):  # it, or the place, is another by now
+            store.commit(*enter(row, found, place))
+            entered.append(row.client_id)
+    if entered:
+        jobs.validate(there, entered)
+    return rejected
+
+
+def _no_place(found: Found, row: UpdateRow, place: Place, store: RunStore) -> str | None:
+    if (too_old := refusal(found, place)) is not None:
+        return too_old
+    taken = store.get(update_key(place.row.run_id, *place.where, row.client_id)) is not None
+    return f"round {place.row.round} has another update of {row.client_id}" if taken else None
