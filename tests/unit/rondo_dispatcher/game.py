@@ -31,7 +31,6 @@ from tests.unit.rondo_dispatcher.whole_run import others_take_their_turn, update
 from tests.unit.rondo_dispatcher.world import RUN, World, request
 
 CLIENTS = ("ann", "bob", "eve")
-ROUNDS = 2
 FAULTS: list[Fault] = ["none"] * 12
 FAULTS += ["refused", "lost", "crash before", "crash after"]
 TASKS = ["consume", "consume", "consume", "sweep"]
@@ -60,6 +59,8 @@ class CheckedWorkflow(MemoryWorkflow):
 
 class Stage(RuleBasedStateMachine):
     """The fakes, and two dispatchers on them."""
+
+    rounds = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,6 +93,11 @@ class Stage(RuleBasedStateMachine):
             "sweep": sweep,
         }
 
+    def strategy(self, quorum: int) -> dict[str, Any]:
+        """Return what the run is asked for with, beside its sizes."""
+        del quorum
+        return {}
+
     def attempts(self) -> list[RoundRow]:
         items = self.world.store.query(f"RUN#{RUN}", "ROUND#")
         return [from_item(item, RoundRow) for item in items]
@@ -111,7 +117,8 @@ class Processes(Stage):
     def ask_for_a_run(self, quorum: int, wanted: int, *, begun: bool) -> None:
         self.world.register()
         self.world.poll(*CLIENTS)
-        self.world.bus.publish(request(rounds=ROUNDS, quorum=quorum, target=wanted))
+        asked = request(rounds=self.rounds, quorum=quorum, target=wanted, **self.strategy(quorum))
+        self.world.bus.publish(asked)
         if begun:
             self.world.deliver()
 
@@ -200,7 +207,7 @@ class Everybody(Processes):
         asked = self.world.published(RoundRequested)
         if asked and self.world.has_attempt(asked[-1].state.round, 1):
             state = asked[-1].state
-            early = RunProgress(run_id=RUN, rounds=ROUNDS, round=state.round, attempt=2)
+            early = RunProgress(run_id=RUN, rounds=self.rounds, round=state.round, attempt=2)
             self.world.bus.publish(
                 RoundRequested(
                     event_id="early",
@@ -218,5 +225,5 @@ class Everybody(Processes):
             event = decode_event(delivery.body)
             assert isinstance(event, EvaluationRequested)
             MemoryWorkflow.succeed(self.world.workflow, event.task_token, {})
-            self.world.bus.publish(stand_ins.promoted(RUN, ROUNDS, now=self.world.now))
+            self.world.bus.publish(stand_ins.promoted(RUN, self.rounds, now=self.world.now))
             source.acknowledge([delivery])

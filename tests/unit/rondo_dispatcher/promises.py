@@ -6,7 +6,7 @@ P1 counted once, P2 atomic, P4 nothing lost, P6 gapless (docs/protocol.md).
 from rondo_core.events import RoundAborted, RoundOpened, RoundSealed
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key
-from tests.unit.rondo_dispatcher.game import ROUNDS, Stage
+from tests.unit.rondo_dispatcher.game import Stage
 from tests.unit.rondo_dispatcher.world import RUN
 
 
@@ -74,7 +74,7 @@ def a_run_is_over_only_when_its_rounds_are(game: Stage) -> None:
         return
     run = game.world.run()
     if run.state == "FINISHED":
-        assert game.world.head() == ROUNDS
+        assert game.world.head() == game.rounds
     if run.state == "FAILED":
         assert any(row.attempt == 2 and row.state == "ABORTED" for row in game.attempts())
     assert (run.active is None) == (run.state != "RUNNING")

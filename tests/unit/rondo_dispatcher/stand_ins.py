@@ -95,8 +95,13 @@ def poll(store: RunStore, clients: Sequence[str], *, now: datetime, model: str =
 
 def report(store: RunStore, of: Attempt, client: str, *, now: datetime) -> None:
     """Declare, upload and report in one: a REPORTED row."""
+    row = reported_row(of, client, now=now)
+    store.commit(Put(update_key(*of, client), to_item(row), (Absent(),)))
+
+
+def reported_row(of: Attempt, client: str, *, now: datetime) -> UpdateRow:
     digest = sha256(f"{of}/{client}")
-    row = UpdateRow(
+    return UpdateRow(
         client_id=client,
         state="REPORTED",
         sha256=digest,
@@ -107,16 +112,17 @@ def report(store: RunStore, of: Attempt, client: str, *, now: datetime) -> None:
         declared_at=now,
         reported_at=now,
     )
-    store.commit(Put(update_key(*of, client), to_item(row), (Absent(),)))
 
 
-def accept(store: RunStore, of: Attempt, client: str, *, now: datetime) -> UpdateAccepted:
-    """T2, as the aggregator does it.
+def accept(
+    store: RunStore, of: Attempt, client: str, *, now: datetime, digest: str = ""
+) -> UpdateAccepted:
+    """T2, as the aggregator does it; ``digest`` is of an update that was made for another attempt.
 
     Raises:
         CommitConflict: the gate is not open, or the update is not REPORTED.
     """
-    digest = sha256(f"{of}/{client}")
+    digest = digest or sha256(f"{of}/{client}")
     store.commit(
         Update(gate_key(*of, gate_of(client)), add={"n": 1}, when=(Equals("state", "OPEN"),)),
         Update(
@@ -136,9 +142,11 @@ def accept(store: RunStore, of: Attempt, client: str, *, now: datetime) -> Updat
     )
 
 
-def reject(store: RunStore, of: Attempt, client: str, *, now: datetime) -> UpdateRejected:
-    """One conditional write, as the aggregator does it."""
-    digest = sha256(f"{of}/{client}")
+def reject(
+    store: RunStore, of: Attempt, client: str, *, now: datetime, digest: str = ""
+) -> UpdateRejected:
+    """One conditional write, as the aggregator does it; ``digest`` as for `accept`."""
+    digest = digest or sha256(f"{of}/{client}")
     store.commit(
         Update(
             update_key(*of, client),
