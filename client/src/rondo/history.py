@@ -6,7 +6,7 @@ from typing import Literal, Self
 import msgspec
 
 from rondo.files import write_whole
-from rondo_core.client_wire import Assignment
+from rondo_core.client_wire import Assignment, Entered
 from rondo_core.rows import RunState
 
 __all__ = ["Attempt", "Journal", "Result", "RoundResult", "Verdict"]
@@ -53,6 +53,8 @@ class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
         federation: the same of all clients together, counted by examples; known one round later.
         examples: how many this client trained on.
         seconds: of measuring and training.
+        entered: the later attempt that the update went into when its own round was sealed, where
+            the run takes late updates.
     """
 
     run_id: str
@@ -64,6 +66,7 @@ class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
     federation: dict[str, float] = {}
     examples: int = 0
     seconds: float = 0.0
+    entered: Entered | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,10 +134,15 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, run_id=assignment.run_id, rounds=rounds)
 
     def with_round(self, entry: RoundResult) -> Self:
-        """Return the journal with one more attempt settled."""
-        attempt = Attempt(entry.run_id, entry.round, entry.attempt)
+        """Return the journal with one more attempt settled.
+
+        The one that a late update was entered into needs nothing more from this client either.
+        """
+        settled = [Attempt(entry.run_id, entry.round, entry.attempt).name]
+        if (later := entry.entered) is not None:
+            settled.append(Attempt(entry.run_id, later.round, later.attempt).name)
         return msgspec.structs.replace(
             self,
-            settled=(*self.settled[-_SETTLED_KEPT:], attempt.name),
+            settled=(*self.settled[-_SETTLED_KEPT:], *settled),
             rounds=(*self.rounds, entry),
         )

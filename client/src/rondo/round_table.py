@@ -56,7 +56,7 @@ def round_line(entry: RoundResult) -> str:
         f"{entry.examples} examples",
         f"{entry.seconds:.1f} s",
     ]
-    return ", ".join(parts) + (f" ({entry.reason})" if entry.reason else "")
+    return ", ".join(parts) + (f" ({note})" if (note := _note(entry)) else "")
 
 
 def metric_names(names: Iterable[str]) -> list[str]:
@@ -80,4 +80,17 @@ def _number(metrics: dict[str, float], name: str) -> str:
 
 def _verdict(entry: RoundResult) -> str:
     text = f"[{_STYLES[entry.verdict]}]{entry.verdict}[/]"
-    return f"{text}: {escape(entry.reason)}" if entry.reason else text
+    return f"{text}: {escape(note)}" if (note := _note(entry)) else text
+
+
+def _note(entry: RoundResult) -> str:
+    """Say why an update was not accepted, and where a late one counts.
+
+    >>> from rondo_core.client_wire import Entered
+    >>> _note(RoundResult(run_id="r", round=3, attempt=1, verdict="accepted",
+    ...     entered=Entered(round=5, attempt=1, staleness=2)))
+    'entered round 5, staleness 2'
+    """
+    later = entry.entered
+    entered = f"entered round {later.round}, staleness {later.staleness}" if later else None
+    return ", ".join(part for part in (entered, entry.reason) if part)

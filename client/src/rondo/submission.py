@@ -8,7 +8,7 @@ from rondo.errors import Contradicted, LinkRefused, Missing
 from rondo.history import Verdict
 from rondo.store_link import StoreLink
 from rondo.updates import Pending
-from rondo_core.client_wire import Receipt
+from rondo_core.client_wire import Entered, Receipt
 from rondo_core.clock import Clock
 
 __all__ = ["LINKS", "Outcome", "submit"]
@@ -24,10 +24,14 @@ _VERDICTS: dict[str, Verdict] = {"ACCEPTED": "accepted", "REJECTED": "rejected"}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an update, and why where it was not accepted."""
+    """What became of an update, and why where it was not accepted.
+
+    ``entered`` is the later attempt that it went into, where the run takes late updates.
+    """
 
     verdict: Verdict
     reason: str | None = None
+    entered: Entered | None = None
 
 
 def submit(
@@ -53,7 +57,7 @@ def submit(
         return Outcome("late", str(exc))
     if receipt.code == LATE:
         return Outcome("late", receipt.reason)
-    return Outcome(_VERDICTS.get(receipt.state, "unknown"), receipt.reason)
+    return Outcome(_VERDICTS.get(receipt.state, "unknown"), receipt.reason, receipt.entered)
 
 
 def _handed_in(pending: Pending, file: Path, calls: ClientCalls, store: StoreLink) -> Receipt:

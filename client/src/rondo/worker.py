@@ -158,6 +158,7 @@ class Worker:
             metrics=made.metrics,
             examples=made.examples,
             seconds=pending.seconds,
+            entered=outcome.entered,
         )
         self._remember(self._journal.with_round(entry))
 
