@@ -51,7 +51,8 @@ class RunOptions(TypedDict, total=False):
         training: overrides of the model spec's training parameters.
         encoding: how updates are written, for example ``int8`` or ``top-k:0.01``.
         rounds: at most this many.
-        target: clients in a round; it is sealed as soon as so many updates are accepted.
+        target: clients in a round; it is sealed as soon as so many updates are accepted, or as
+            FedBuff's parameter ``buffer_size`` says.
         quorum: at the deadline a round is sealed with at least so many, else aborted.
         deadline_seconds: for one round.
         start_deadline_seconds: for enough clients to come.

@@ -60,16 +60,14 @@ def judge_updates(
     waiting = [row for row in rows if row.state in {"DECLARED", "REPORTED"}]
     buffered = takes_late(round_)
     if buffered and round_.state != "OPEN":
-        reported = [row for row in waiting if row.state == "REPORTED"]
-        found: Sequence[Verdict] = move_late(attempt, reported, store=store, jobs=jobs)
+        found: Sequence[Verdict] = move_late(attempt, waiting, store=store, jobs=jobs)
     else:
         with metrics.timed("rondo_validate_seconds"):
             found = _examine_all(round_, waiting, objects)
     settled = settle(attempt, found, store=store, takes_late=buffered)
     for verdict in settled:
         _tell(attempt, verdict, metrics)
-    verdicts = [*known, *settled]
-    if not verdicts:
+    if not (verdicts := [*known, *settled]):
         return "nothing"
     publish(*(verdict_event(attempt, verdict, now) for verdict in verdicts))
     return "judged"

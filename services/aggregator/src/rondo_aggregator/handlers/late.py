@@ -25,11 +25,12 @@ def move_late(
 ) -> list[Rejected]:
     """Enter reported updates of an attempt that is not open any more where they belong now.
 
-    While no round has begun they stay, and the sweep comes again.
+    While no round has begun they stay, and the sweep comes again. What was only declared stays too:
+    its client takes it on with its report.
 
     Args:
         attempt: in any state but OPEN.
-        rows: REPORTED.
+        rows: DECLARED or REPORTED.
         store: the table.
         jobs: is asked to judge what was entered.
 
@@ -39,13 +40,14 @@ def move_late(
     Raises:
         Unavailable: table or broker did not answer; the sweep finds what is not moved or judged.
     """
+    reported = [row for row in rows if row.state == "REPORTED"]
     place = find_place(attempt.run_id, store=store)
     if isinstance(place, str):
-        return [Rejected(row, LATE, f"{place} and takes no more updates") for row in rows]
+        return [Rejected(row, LATE, f"{place} and takes no more updates") for row in reported]
     there = Attempt(attempt.run_id, *place.where)
     rejected: list[Rejected] = []
     entered: list[str] = []
-    for row in rows if there != attempt else ():
+    for row in reported if there != attempt else ():
         found = Found((attempt.round, attempt.attempt), row)
         if (reason := _no_place(found, row, place, store)) is not None:
             rejected.append(Rejected(row, LATE, reason))
