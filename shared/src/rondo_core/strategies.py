@@ -16,6 +16,7 @@ from rondo_core.errors import StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.faults import read_fault
 from rondo_core.strategy_parameters import client_weights, column_rules, server_optimizers
+from rondo_core.strategy_parameters.client_weights import Staleness
 
 __all__ = [
     "CLIENT_WEIGHTS",
@@ -171,7 +172,7 @@ def keeps_control(name: str, parameters: Mapping[str, Scalar]) -> bool:
     return _weighing(name, parameters) == "scaffold"
 
 
-def buffering(name: str, parameters: Mapping[str, Scalar]) -> of.Staleness | None:
+def buffering(name: str, parameters: Mapping[str, Scalar]) -> Staleness | None:
     """Return how a run takes updates that began from an older version; None where it takes none.
 
     >>> buffering("fedbuff", {"buffer_size": 3}).buffer_size, buffering("fedavg", {})
@@ -179,7 +180,7 @@ def buffering(name: str, parameters: Mapping[str, Scalar]) -> of.Staleness | Non
     """
     if _weighing(name, parameters) != "staleness":
         return None
-    weights: of.Staleness = read_strategy(name, parameters).client_weights
+    weights: Staleness = read_strategy(name, parameters).client_weights
     return weights
 
 
