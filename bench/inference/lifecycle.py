@@ -4,57 +4,63 @@ import http.client
 import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.inference.asked import as_binary, request
-from bench.inference.measuring import START_SECONDS, Measured, load, resident_mib, running
-from bench.inference.servers import MODELS, Server, on_folder
-from rondo_local.environments import checkout
+from bench.inference.measuring import START_SECONDS, load, resident_mib, running
+from bench.inference.servers import BUILD, MODELS, Server, on_folder
+
+LOAD = 0.8
+"""Of the requests a second that the server answers when it is asked without pause."""
+SWAP_SECONDS = 0.5
+"""From one swap to the next."""
 
 
 def swaps(count: int) -> dict[str, float]:
     """Swap versions of the digits model under load; return errors, p99 and memory.
 
-    The load is 4 connections at once without pause: more than 80 % of what the machine can do.
+    Requests come on four connections at fixed times; before and after the swaps they come as often.
     """
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         source = MODELS / "digits" / "1"
         shutil.copytree(source, folder / "digits" / "1", ignore=_without_saved_model)
-        server = on_folder(folder, MODEL_REFRESH_SECONDS="0.05")
+        server = on_folder(folder, MODEL_REFRESH_SECONDS="0.25")
         data = as_binary(1)
         with running(server, data) as (port, pid, _first):
-            steady = load(port, pid, data, 4, 4)
+            rate = LOAD * load(port, pid, data, 4, 4)["requests_per_second"]
+            steady = [load(port, pid, data, 4, 10, rate=rate)]
             before = resident_mib(pid)
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(data)
-                file.flush()
-                argv = [sys.executable, "-m", "bench.load", str(port), "4", str(count * 0.2)]
-                loading = subprocess.Popen(
-                    [*argv, file.name], stdout=subprocess.PIPE, cwd=checkout()
-                )
+            with ThreadPoolExecutor(1) as thread:
+                seconds = count * SWAP_SECONDS
+                loading = thread.submit(load, port, pid, data, 4, seconds, rate=rate)
+                began = time.monotonic()
                 for version in range(2, count + 2):
-                    target = folder / "digits" / str(version)
-                    shutil.copytree(source, folder / "new", ignore=_without_saved_model)
-                    (folder / "new").rename(target)
-                    _await_version(port, version)
-                    shutil.rmtree(folder / "digits" / str(version - 1))
-                output, _ = loading.communicate()
-            during: Measured = json.loads(output)
-            load(port, pid, data, 4, 1)
+                    time.sleep(max(0.0, began + (version - 2) * SWAP_SECONDS - time.monotonic()))
+                    _swap(folder, source, port, version)
+                during = loading.result()
+            steady.append(load(port, pid, data, 4, 10, rate=rate))
             return {
                 "swaps": count,
                 "errors": during["errors"],
                 "requests": during["requests"],
-                "steady_p99_us": steady["p99_us"],
+                "requests_per_second": rate,
+                "before_p99_us": steady[0]["p99_us"],
                 "during_p99_us": during["p99_us"],
+                "after_p99_us": steady[1]["p99_us"],
                 "resident_before_mib": before,
                 "resident_after_mib": resident_mib(pid),
             }
+
+
+def _swap(folder: Path, source: Path, port: int, version: int) -> None:
+    shutil.copytree(source, folder / "new", ignore=_without_saved_model)
+    (folder / "new").rename(folder / "digits" / str(version))
+    _await_version(port, version)
+    shutil.rmtree(folder / "digits" / str(version - 1))
 
 
 def _without_saved_model(_folder: str, names: list[str]) -> list[str]:
@@ -70,20 +76,23 @@ def _await_version(port: int, version: int) -> None:
         connection.close()
         if found["model_spec"]["version"] == str(version):
             return
-        time.sleep(0.01)
+        time.sleep(0.05)
     raise SystemExit(f"version {version} was never served")
 
 
 def many_models(count: int, held: int) -> dict[str, float]:
-    """Ask many models under a cap that holds few; return the latencies of hits and misses."""
-    with tempfile.TemporaryDirectory() as text:
+    """Ask many models under a cap that holds few; return the latencies of hits and misses.
+
+    They are one file, the digits model's, with a thousand names: a load reads it from memory.
+    """
+    with tempfile.TemporaryDirectory(dir=BUILD) as text:  # where names can be given to the file
         folder = Path(text)
-        source = MODELS / "breast-cancer" / "1" / "model.onnx"
+        source = MODELS / "digits" / "1" / "model.onnx"
         for number in range(count):
             target = folder / f"m{number:04}" / "1"
             target.mkdir(parents=True)
-            shutil.copy(source, target / "model.onnx")
-        body = json.dumps({"instances": [[0.0] * 30]}).encode()
+            (target / "model.onnx").hardlink_to(source)
+        body = json.dumps({"instances": [[[[0.0]] * 28] * 28]}).encode()
         first = request("/v1/models/m0000:predict", body)
         with running(_lazy(folder, 0), first) as (port, _pid, _first):
             cap = int(held * _model_bytes(port, body, min(count, 2 * held)))

@@ -111,15 +111,20 @@ def resident_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-def load(port: int, pid: int, data: bytes, connections: int, seconds: float) -> Measured:
-    """Load a server from another process; return its figures with CPU time per request."""
+def load(
+    port: int, pid: int, data: bytes, connections: int, seconds: float, *, rate: float = 0.0
+) -> Measured:
+    """Load a server from another process; return its figures with CPU time per request.
+
+    With a rate, latency counts from when a request was due; see `bench.load`.
+    """
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
         before = _cpu_seconds(pid)
         done = subprocess.run(
             [sys.executable, "-m", "bench.load", str(port), str(connections), str(seconds),
-             file.name],
+             file.name, str(rate)],
             capture_output=True, text=True, check=True, cwd=checkout(),
         )  # fmt: skip
     found: Measured = json.loads(done.stdout)

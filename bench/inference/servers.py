@@ -89,13 +89,13 @@ def ours() -> Server:
 
 
 def on_folder(folder: Path, requests: Mapping[str, bytes] | None = None, **environ: str) -> Server:
-    """Return our own on a folder of models."""
+    """Return our own on a folder of models; it computes with what the peers compute with."""
     program = str(Path(sys.executable).parent / "rondo-inference")
     return Server(
         "rondo",
         lambda port: [program, "serve", "--models", str(folder), "--port", str(port)],
         requests or {},
-        _PLAIN | environ,
+        _PLAIN | {"ENGINES": "onnxruntime"} | environ,
     )
 
 
