@@ -13,6 +13,7 @@ from rondo.commands.predict import predict
 from rondo.commands.run import run
 from rondo.commands.seams import Seams
 from rondo.commands.stack import demo, up
+from rondo.commands.version import version
 from rondo_core.errors import RondoError
 
 __all__ = ["commands", "main"]
@@ -37,7 +38,7 @@ def commands(ctx: click.Context) -> None:
     ctx.ensure_object(Seams)
 
 
-for _command in (client, demo, model, predict, run, up):
+for _command in (client, demo, model, predict, run, up, version):
     commands.add_command(_command)
 
 

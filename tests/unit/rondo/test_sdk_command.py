@@ -38,10 +38,13 @@ def test_the_commands_are_these() -> None:
         "run start",
         "run watch",
         "up",
+        "version replay",
     ]
 
 
-@pytest.mark.parametrize("path", [p for p in tree(commands) if p[0] not in {"demo", "up"}])
+@pytest.mark.parametrize(
+    "path", [p for p in tree(commands) if p[0] not in {"demo", "up", "version"}]
+)
 def test_every_command_has_help_and_json(command: Command, path: tuple[str, ...]) -> None:
     text = command(*path, "--help").stdout
 
@@ -122,6 +125,26 @@ def test_without_the_local_distribution_one_is_told_how_to_get_it(
     monkeypatch.setattr("rondo.commands.stack.LOCAL", "rondo_local_that_is_not_there")
 
     assert "needs the distribution rondo-local" in error_of(command("up", expect=1))
+
+
+def test_a_replay_is_handed_on_to_the_aggregator(command: Command) -> None:
+    became: list[list[str]] = []
+    seams = Seams(become=lambda argv: became.append(list(argv)), environ={})
+
+    command("version", "replay", "digits-1/3", "--without", "eve", given=seams)
+
+    words = ["replay", "digits-1/3", "--without", "eve"]
+    assert became == [[sys.executable, "-m", "rondo_aggregator", *words]]
+
+
+def test_without_the_aggregator_one_is_told_where_a_replay_runs(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rondo.commands.version.AGGREGATOR", "rondo_aggregator_not_there")
+
+    told = error_of(command("version", "replay", "digits-1/3", "--without", "eve", expect=1))
+
+    assert "exec aggregator-worker rondo-aggregator replay digits-1/3 --without eve" in told
 
 
 def test_the_program_without_seams_uses_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
