@@ -76,13 +76,13 @@ def ours(part: str, folder: Path, clients: int, repeats: int) -> Result:
     return _result(run(_ours(part, folder, clients, repeats)))
 
 
-def two_workers(folder: Path, clients: int, repeats: int) -> Result:
-    """Measure two processes that combine half of the columns each; the slower one counts."""
+def two_workers(part: str, folder: Path, clients: int, repeats: int) -> Result:
+    """Measure two processes that do half of a part each; the slower one counts."""
     seconds, busy, peak = [], [], 0.0
     for _ in range(repeats):
         started = [
             subprocess.Popen(
-                [*_ours("fedavg", folder, clients, 1), f"{share}/2"],
+                [*_ours(part, folder, clients, 1), f"{share}/2"],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -93,13 +93,11 @@ def two_workers(folder: Path, clients: int, repeats: int) -> Result:
         for process in started:
             assert process.stdout is not None  # noqa: S101 - it was asked for
             process.stdout.readline()
-        outputs = []
         for process in started:
             assert process.stdin is not None  # noqa: S101 - it was asked for
             process.stdin.write("go\n")
             process.stdin.flush()
-        outputs = [process.communicate()[0] for process in started]
-        results = [_result(output) for output in outputs]
+        results = [_result(process.communicate()[0]) for process in started]
         seconds.append(max(result.median for result in results))
         busy.append(max(result.busy for result in results))
         peak = max(peak, *(result.peak_private_mib for result in results))
@@ -153,7 +151,8 @@ def measure(options: argparse.Namespace) -> dict[str, Result]:
         part: ours(part, folder, clients, repeats)
         for part in ("read", "read-whole", "fedavg", "numpy", "fedadam")
     }
-    found["two workers"] = two_workers(folder, clients, repeats)
+    for name, part in (("two workers", "fedavg"), ("read, two workers", "read")):
+        found[name] = two_workers(part, folder, clients, repeats)
     found["krum"] = ours("krum", folder, clients, 1)
     for count in (10, 100, 1000):
         found[f"fedavg, {count} clients"] = ours("fedavg", small, count, 1)
@@ -179,6 +178,7 @@ def rows(found: dict[str, Result]) -> list[tuple[str, Result, str, float, float]
         "numpy": "fedavg",
         "fedadam": "fedavg",
         "two workers": "fedavg",
+        "read, two workers": "read",
         "krum": "read-whole",
         "np.median": "median",
         "np.sort": "median",

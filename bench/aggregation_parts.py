@@ -117,7 +117,7 @@ def main() -> None:
     first, last = share * width, min((share + 1) * width, inputs.columns)
     warm()
     works: dict[str, Callable[[], object]] = {
-        "read": lambda: read_blocks(files),
+        "read": lambda: read_blocks(files[share::shares]),
         "read-whole": lambda: read_whole(files),
         "numpy": lambda: blocked_numpy(inputs),
     }
