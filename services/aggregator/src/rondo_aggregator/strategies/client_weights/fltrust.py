@@ -3,7 +3,6 @@
 import math
 
 from rondo_aggregator.strategies.cohort import Cohort, Mix
-from rondo_core.errors import StrategyInvalid
 from rondo_core.strategy_parameters.client_weights import FLTrust
 
 __all__ = ["trusted"]
@@ -15,8 +14,9 @@ def trusted(cohort: Cohort, parameters: FLTrust) -> Mix:
     Nobody who agrees leaves the model as it is: every weight is 0, and the delta too. The root
     update itself is not averaged.
 
-    Raises:
-        StrategyInvalid: the root client's update is not among them.
+    Args:
+        cohort: with the root client's update among its own: it was needed for the products.
+        parameters: which client that is.
 
     Source: Cao et al., 2021, equations 2 to 4 (arXiv:2012.13995).
 
@@ -27,8 +27,6 @@ def trusted(cohort: Cohort, parameters: FLTrust) -> Mix:
     >>> mix.factors[0], mix.weights, mix.divisor
     (0.5, (1.0, 0.0, 0.0, 0.0), 1.0)
     """
-    if parameters.root not in cohort.clients:
-        raise StrategyInvalid(f"fltrust: the root client {parameters.root!r} has no update")
     root, norms = cohort.clients.index(parameters.root), cohort.norms
     products = cohort.products_with(root)
     weights, factors = [], []
