@@ -23,6 +23,7 @@ PINS = ROOT / "constraints.txt"
 _OF_EXTRAS = {
     "rondo.keras_correction": "keras",
     "rondo.keras_trainer": "keras",
+    "rondo.keras_training": "keras",
     "rondo_core.aws": "aws",
     "rondo_core.celery_worker": "celery",
     "rondo_core.consumer": "service",

@@ -13,6 +13,7 @@ import pytest
 import rondo
 from rondo import RoundTask
 from rondo.keras_trainer import KerasTrainer
+from rondo.keras_training import LocalTraining
 from rondo.local_steps import effective_steps
 from rondo_core.errors import Invalid, LayoutMismatch, SpecInvalid
 from rondo_core.events import Scalar
@@ -318,3 +319,15 @@ def test_owners_of_unequal_data_train_by_a_runs_algorithm_with_the_same_five_lin
 def last_round(stack: SdkStack, run_id: str) -> tuple[VersionRow, Manifest]:
     version = from_item(stack.store.get(version_key(run_id, 4)) or {}, VersionRow)
     return version, decode_manifest(stack.objects.get(manifest_key(version.manifest or "")))
+
+
+def test_every_batch_is_trained_on_however_many_there_are_and_the_last_one_is_smaller() -> None:
+    training = LocalTraining(parse_model_spec(json.dumps(LINE).encode()))
+    inputs, targets = np.ones((161, 1), np.float32), np.full(161, 3, np.float32)
+
+    new, examples, steps = training.train(
+        ZEROS, task(batch_size=2, learning_rate=1e-3), inputs, targets
+    )
+
+    assert (examples, steps) == (161, 81.0)
+    assert new["out/kernel"][0, 0] == pytest.approx(1.5 * (1 - 0.996**81), rel=1e-5)

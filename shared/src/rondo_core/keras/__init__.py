@@ -7,9 +7,11 @@ from rondo_core.initial_weights import initial_weights
 from rondo_core.keras.building import build
 from rondo_core.keras.evaluation import evaluate, predict
 from rondo_core.keras.flat import get_flat, layout_of, set_flat
+from rondo_core.keras.steps import compiled_steps
 
 __all__ = [
     "build",
+    "compiled_steps",
     "evaluate",
     "get_flat",
     "initial_weights",
