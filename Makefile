@@ -149,6 +149,14 @@ bench-round: install ## Measure rounds
 bench-aggregation: install ## Measure the kernels beside read(), NumPy and the peers (ARGUMENTS="--parameters 25000000 --no-peers")
 	$(BIN)/python -m bench.aggregation $(ARGUMENTS)
 
+.PHONY: bench-scaling
+bench-scaling: install ## Measure seconds and memory against workers, clients and parameters, and draw docs/images/scaling.svg
+	$(BIN)/python -m bench.scaling $(ARGUMENTS)
+
+.PHONY: bench-accuracy
+bench-accuracy: install ## Train what papers trained, and write docs/accuracy.md (hours; goes on where it ended)
+	$(BIN)/python -m bench.accuracy $(ARGUMENTS)
+
 .PHONY: bench-inference
 bench-inference: sample-models ## Measure inference against other servers, in one run
 	$(BIN)/python -m bench.inference

@@ -1,0 +1,1 @@
+"""How well federations learn, beside the published numbers: ``python -m bench.accuracy``."""
