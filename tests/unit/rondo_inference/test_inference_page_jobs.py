@@ -200,7 +200,13 @@ def test_a_form_of_another_site_is_refused(service: Service, action: str) -> Non
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [("http://test", 404), ("http://evil.test", 400), ("null", 400), ("https://test:81", 400)],
+    [
+        ("http://test", 404),
+        ("http://evil.test", 400),
+        ("null", 400),
+        ("https://test:81", 400),
+        ("http://[", 400),
+    ],
 )
 def test_over_plain_http_the_origin_tells_the_site(
     service: Service, origin: str, status: int
@@ -239,6 +245,16 @@ def test_a_script_is_told_in_json_what_is_wrong(service: Service, body: object, 
 
     assert reply.status == 400
     assert text in reply.json["error"]
+
+
+def test_a_script_may_send_as_many_files_as_every_other_caller(world: BatchWorld) -> None:
+    files = [{"name": f"{at}.png", "size": 1} for at in range(1001)]
+    with running(orders=world.orders, max_body_bytes=100_000) as service:
+        service.serve(world.export)
+        most, more = as_json(service, {"files": files[:1000]}), as_json(service, {"files": files})
+
+    assert (most.status, more.status) == (201, 400)
+    assert "length <= 1000" in more.json["error"]
 
 
 def test_what_is_not_there_is_a_page_that_says_so(service: Service, world: BatchWorld) -> None:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from rondo_core.events import Sha256
 from rondo_inference.domain.batch_job import BatchJob, BatchState
 
-__all__ = ["InputFile", "JobList", "JobView", "NewJob", "Result", "Upload"]
+__all__ = ["Files", "InputFile", "JobList", "JobView", "NewJob", "Result", "Upload"]
 
 MOST_BYTES = 5 * 1024**3
 """What S3 takes in one PUT; what is longer is put in parts by its owner, and named by ``input``."""
@@ -24,6 +24,9 @@ class InputFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sha256: Sha256 | None = None
 
 
+Files = Annotated[list[InputFile], Meta(max_length=1000)]
+
+
 class NewJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be predicted: files to be sent, or an input that is in the store already."""
 
@@ -31,7 +34,7 @@ class NewJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accept: str = ""
     version: int | None = None
     label: str | None = None
-    files: Annotated[list[InputFile], Meta(max_length=1000)] = []
+    files: Files = []
     input: str | None = None
 
 

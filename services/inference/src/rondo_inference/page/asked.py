@@ -1,7 +1,5 @@
 """What a request to the page says beside its forms: which site it is from, and which version."""
 
-from urllib.parse import urlsplit
-
 from rondo_core.errors import Invalid, NotFound
 from rondo_inference.contracts.messages import Request
 
@@ -19,7 +17,7 @@ def check_site(request: Request) -> None:
         Invalid: it is one.
     """
     site, origin = request.header("sec-fetch-site"), request.header("origin")
-    ours = not origin or urlsplit(origin).netloc == request.header("host")
+    ours = not origin or origin.partition("://")[2] == request.header("host")
     if site not in {"none", "same-origin"} and (site or not ours):
         raise Invalid(f"a form of the page comes from the page itself, not from {site or origin}")
 

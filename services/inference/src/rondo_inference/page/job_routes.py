@@ -17,7 +17,7 @@ from rondo_core.errors import Invalid, RondoError
 from rondo_core.model_rows import AliasRow
 from rondo_inference.batch.orders import Orders
 from rondo_inference.batch.results import refused_csv
-from rondo_inference.batch.wire import InputFile, NewJob
+from rondo_inference.batch.wire import Files, NewJob
 from rondo_inference.contracts.batch_jobs import alias_of
 from rondo_inference.contracts.messages import (
     CSV,
@@ -60,7 +60,7 @@ _LONGEST_NAME = 100
 class _Chosen(Struct, frozen=True, forbid_unknown_fields=True):
     """Files that the browser is going to put at links."""
 
-    files: list[InputFile]
+    files: Files
 
 
 def routes(
