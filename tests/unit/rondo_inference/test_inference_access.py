@@ -200,3 +200,10 @@ def test_a_password_is_for_its_models_too(guarded: Service) -> None:
     other = guarded.ask("GET", "/page/models/floats", authorization=sent).status
 
     assert (own, other) == (200, 403)
+
+
+def test_only_short_paths_are_remembered_since_anybody_may_send_long_ones(guarded: Service) -> None:
+    for path in ("/v2/models/prices", f"/v2/models/{'x' * 60_000}"):
+        assert guarded.app.admit("GET", path, "", {}).refusal is not None
+
+    assert list(guarded.app.admissions.remembered) == [("GET", "/v2/models/prices")]

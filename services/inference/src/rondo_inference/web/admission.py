@@ -23,6 +23,8 @@ from rondo_inference.web.refusals import failure, refusal
 __all__ = ["Admission", "Admissions", "is_site"]
 
 REMEMBERED_PATHS = 4096
+LONGEST_REMEMBERED = 256
+"""Characters of a path: anybody may send long ones, which would be kept for good."""
 
 Found = tuple[AnyRoute, Mapping[str, str]]
 
@@ -74,13 +76,14 @@ class Admissions:
         catalogue: knows which model is meant where none is named.
         access: keys; None: everybody may ask everything.
         cors: whether pages of other sites may ask.
+        remembered: method and path -> who answers.
     """
 
     routes: Sequence[AnyRoute]
     catalogue: Catalogue
     access: Access | None = None
     cors: bool = False
-    _paths: dict[tuple[str, str], Found] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], Found] = field(default_factory=dict)
 
     def admit(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Admission:
         """Return what a head is worth; raises nothing. Spends a token of the caller's bucket."""
@@ -111,7 +114,7 @@ class Admissions:
             self._check(self.access, found, admission)
 
     def _route(self, method: str, path: str) -> Found | Answer:
-        remembered = self._paths.get((method, path))
+        remembered = self.remembered.get((method, path))
         if remembered is not None:
             return remembered
         allowed = []
@@ -119,8 +122,8 @@ class Admissions:
             if match := route.pattern.fullmatch(path):
                 if route.method == method:
                     groups = {key: text for key, text in match.groupdict().items() if text}
-                    if len(self._paths) < REMEMBERED_PATHS:
-                        self._paths[method, path] = route, groups
+                    if len(path) <= LONGEST_REMEMBERED and len(self.remembered) < REMEMBERED_PATHS:
+                        self.remembered[method, path] = route, groups
                     return route, groups
                 allowed.append(route.method)
         if allowed:
