@@ -180,6 +180,19 @@ def test_who_sends_many_requests_at_once_is_read_no_further_for_a_while() -> Non
     assert paused == [True, False]
 
 
+def test_who_sends_very_many_requests_at_once_is_refused_after_those_that_are_kept() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/x") * 5_000)
+        one.echo.gate.set()
+        await one.wire.until(5_000)
+
+    found = [reply for reply in talk(conversation).wire.replies if reply.complete]
+
+    assert [reply.status for reply in found] == [200] * 257 + [503]
+    assert found[-1].json["error"] == "256 requests wait for their turn; read their answers first"
+
+
 def test_the_answer_to_head_has_no_body() -> None:
     async def conversation(one: Talk) -> None:
         one.send(head("HEAD", "/a", {"host": "x"}))

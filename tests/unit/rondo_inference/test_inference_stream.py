@@ -151,6 +151,18 @@ def test_sm_9_who_sends_many_messages_is_read_no_further_for_a_while(samples: Se
     talk(samples, conversation)
 
 
+def test_sm_9_who_sends_very_many_messages_at_once_is_told_to_come_later(samples: Service) -> None:
+    async def conversation(one: Talk) -> None:
+        one.open()
+        for _ in range(1_000):
+            one.client.send_text(b"")
+        one.flush()
+        assert one.client.close_rcvd is not None
+        assert one.client.close_rcvd.code == 1013
+
+    talk(samples, conversation)
+
+
 def test_sm_9_what_is_wrong_is_told_and_the_stream_goes_on(samples: Service) -> None:
     async def conversation(one: Talk) -> None:
         one.open()
@@ -350,6 +362,18 @@ def test_sm_9_plain_http_is_told_what_is_spoken_here(samples: Service) -> None:
     reply = samples.ask("GET", PATH)
 
     assert (reply.status, reply.headers["upgrade"]) == (426, "websocket")
+
+
+def test_sm_9_head_opens_no_stream(samples: Service) -> None:
+    async def conversation(one: Talk) -> None:
+        one.client.send_request(one.client.connect())
+        opening = b"".join(one.client.data_to_send())
+        one.line.protocol.data_received(opening.replace(b"GET", b"HEAD", 1))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (one.line.written[:12], one.line.opened) == (b"HTTP/1.1 426", False)
+
+    talk(samples, conversation)
 
 
 def test_sm_9_an_opening_behind_a_request_that_is_not_answered_is_refused(

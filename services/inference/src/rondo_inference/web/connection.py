@@ -17,6 +17,8 @@ __all__ = ["Connection"]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MOST_WAITING = 8
 """Requests of one connection that were read and wait for their turn; then reading stops."""
+_MOST_AT_ONCE = 256
+"""What was read at once may have many more, of which each takes 20 times its bytes."""
 
 
 class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them)
@@ -80,12 +82,15 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def received(self, message: Message) -> None:
         """Answer a request when all before it are answered; see ``Receiver``."""
-        if message.upgrade and message.asks_for_a_stream and self.is_answered:
+        if message.asks_for_a_stream and self.is_answered:
             message.refusal = self._switched(message)
             if message.refusal is None:
                 return
         self._waiting.append(message)
         self._go_on()
+        if len(self._waiting) >= _MOST_AT_ONCE:
+            text = f"{_MOST_AT_ONCE} requests wait for their turn; read their answers first"
+            self._incoming.refuse(503, text)
 
     def invite(self) -> None:
         """Tell the caller to send its body; see ``Receiver``."""

@@ -90,6 +90,8 @@ class Incoming:
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
+        if self.ended:
+            return
         message = self.message
         message.url += url
         message.header_bytes += len(url)
@@ -98,6 +100,8 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; a repeated one is joined by a comma."""
+        if self.ended:
+            return
         message = self.message
         message.header_bytes += len(name) + len(value)
         if message.header_bytes > self._rules.max_header_bytes:

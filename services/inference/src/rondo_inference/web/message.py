@@ -39,7 +39,9 @@ class Message:
     def asks_for_a_stream(self) -> bool:
         """Whether the connection is to become a WebSocket, and the route speaks it."""
         admission = self.admission
-        if self.upgrade != "websocket" or admission is None or admission.refusal is not None:
+        if self.upgrade != "websocket" or self.method != "GET":
+            return False
+        if admission is None or admission.refusal is not None:
             return False
         return bool(admission.stream)
 

@@ -34,6 +34,9 @@ _CLOSE_SECONDS = 2.0
 _MOST_WAITING = 8
 """Messages that were read and wait for their turn; then reading stops."""
 
+_MOST_AT_ONCE = 256
+"""What was read at once may have many more, of which each takes 20 times its bytes."""
+
 _PIECE_BYTES = 64
 """What a piece of a message takes beside its bytes: a message may come byte by byte."""
 
@@ -165,7 +168,7 @@ class Stream(asyncio.Protocol):
         known = min(self._held, len(body))
         if self._kind is _TEXT and not _is_unicode(body):
             self._end(CloseCode.INVALID_DATA)
-        elif self._shared.budget.take(len(body) - known):
+        elif len(self._waiting) < _MOST_AT_ONCE and self._shared.budget.take(len(body) - known):
             self._held -= known
             self._waiting.append(_Message(body, len(body)))
         else:
