@@ -225,6 +225,16 @@ def test_two_lengths_of_one_body_are_refused() -> None:
     assert replies(1, data, b"0\r\n\r\n")[0].status == 400
 
 
+def test_chunks_of_http_1_0_are_refused_since_proxies_of_its_time_pass_them_on_unread() -> None:
+    asked = post("/a", transfer_encoding="chunked", connection="keep-alive")
+    behind = asked.replace(b"content-length: 0\r\n", b"").replace(b"_", b"-")
+    sent = behind.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n" + post("/b")
+
+    (reply,) = replies(2, sent)
+
+    assert (reply.status, reply.json["error"]) == (400, "HTTP/1.0 knows no Transfer-Encoding")
+
+
 def test_too_long_headers_are_refused() -> None:
     (reply,) = replies(1, post(x="y" * 200), max_header_bytes=100)
 

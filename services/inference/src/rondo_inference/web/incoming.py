@@ -125,6 +125,9 @@ class Incoming:
         message.keep_alive = parser.should_keep_alive()
         if "connection" in headers:  # else it is what the version implies
             message.old = parser.get_http_version() == "1.0"
+        if "transfer-encoding" in headers and parser.get_http_version() == "1.0":
+            self.refuse(400, "HTTP/1.0 knows no Transfer-Encoding")  # RFC 9112, section 6.1
+            return
         announced = headers.get("content-length", "").lstrip("0")
         has_body = bool(announced) or "transfer-encoding" in headers
         if parser.should_upgrade():
