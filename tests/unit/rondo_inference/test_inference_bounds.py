@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.contracts.warnings import warnings_text
 from rondo_inference.domain.batch_output import output_head, output_lines
 from rondo_inference.domain.batch_records import read_csv, read_lines, read_rows
+from rondo_inference.page.forms import Asked
+from rondo_inference.page.outcomes import MOST_LINES, outcome
 from tests.unit.rondo_inference.asked import Reply, Service, running
 from tests.unit.rondo_inference.exported import HOMES, homes_export, write_version
 from tests.unit.rondo_inference.test_inference_grpc import Caller
@@ -281,3 +284,19 @@ def test_rows_of_a_csv_are_marked_on_the_page_and_in_its_file(homes: Service) ->
         "1,204.0,,",
         "2,94.0,,column 'area': 9.0 is below minimum 10.0",
     ]
+
+
+def test_only_rows_that_are_shown_cost_the_text_that_is_told_of_them() -> None:
+    rows = 50_000
+    asked = Asked(np.full((rows, 2), 9, np.float32))
+    outputs = np.zeros((rows, 1), np.float32)
+
+    tracemalloc.start()
+    lines = outcome(HOMES, asked, outputs).lines
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [line.warning for line in lines] == (
+        ["column 'area': 9.0 is below minimum 10.0"] * MOST_LINES
+    )
+    assert most < 20 * rows

@@ -90,7 +90,6 @@ def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
     bars = _BARS_ALONE if rows == 1 else _BARS_IN_A_TABLE
     far = [fault.row for fault in asked.faults if fault.row >= MOST_LINES]
     shown = {*range(min(rows, MOST_LINES)), *far[:MOST_LINES]}
-    warnings = told_by_row(spec.input, asked.inputs)
     lines: list[Line] = []
     good = 0
     for row in range(max(shown) + 1):
@@ -102,7 +101,7 @@ def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
                 if fault is not None
                 else replace(
                     _good_line(spec, (row, name), asked.inputs[good], outputs[good], bars),
-                    warning=warnings.get(good, ""),
+                    warning=told_by_row(spec.input, asked.inputs[good : good + 1]).get(0, ""),
                 )
             )
         good += fault is None
