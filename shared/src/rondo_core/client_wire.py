@@ -143,14 +143,17 @@ class Report(_Body, frozen=True, kw_only=True):
 
 
 class Outcome(_Body, frozen=True, kw_only=True):
-    """Answer of ``GET /v1/runs/{run}/rounds/{round}/attempts/{attempt}/outcome``."""
+    """Answer of ``GET /v1/runs/{run}/rounds/{round}/attempts/{attempt}/outcome``.
+
+    Of an update that was entered into a later attempt, both are told of that one.
+    """
 
     round_state: RoundState
     update_state: UpdateState | None = None
 
     @property
     def counted(self) -> bool:
-        """Whether the client's update is part of the version that this attempt made."""
+        """Whether the client's update is part of a version."""
         return self.round_state == "COMMITTED" and self.update_state == "ACCEPTED"
 
 

@@ -86,9 +86,9 @@ def find_place(run_id: str, *, store: RunStore) -> Place | str:
     if run.state not in _GOES_ON:
         return f"run {run_id} is {run.state}"
     head = from_item(store.get(head_key(run_id)) or {}, HeadRow).version
-    if head >= run.rounds:
-        return f"run {run_id} has made its last version"
     newest = _newest(_attempts(run_id, head + 1, store) or _attempts(run_id, head, store))
+    if newest.state == "COMMITTED" and newest.round >= run.rounds:
+        return f"run {run_id} has made its last version"
     goes_on = Check(run_key(run_id), (OneOf("state", _GOES_ON),))
     return Place(newest, (goes_on, _still_newest(newest)))
 

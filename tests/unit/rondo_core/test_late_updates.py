@@ -108,9 +108,16 @@ def test_an_update_belongs_into_the_newest_attempt(
     ],
 )
 def test_a_run_that_is_over_has_no_place(state: str, head: int, why: str) -> None:
-    rows = Rows((1, 1, "COMMITTED"), head=head, state=state)
+    rows = Rows((head, 1, "COMMITTED"), head=head, state=state)
 
     assert find_place(RUN, store=rows.store) == why
+
+
+def test_a_last_version_that_is_made_between_two_readings_is_no_place() -> None:
+    """The head is read first: it was one behind."""
+    rows = Rows((9, 1, "ABORTED"), (9, 2, "COMMITTED"), head=8)
+
+    assert find_place(RUN, store=rows.store) == "run run-1 has made its last version"
 
 
 def test_an_update_is_found_where_it_went_on_to() -> None:

@@ -193,20 +193,20 @@ def test_an_update_that_is_too_stale_is_refused_and_both_numbers_are_named(
 
 
 @pytest.mark.parametrize(
-    ("state", "head", "why"),
+    ("state", "rounds", "why"),
     [
-        ("FINISHED", 3, "run run-1 is FINISHED"),
-        ("FAILED", 1, "run run-1 is FAILED"),
-        ("RUNNING", 3, "run run-1 has made its last version"),
+        ("FINISHED", 1, "run run-1 is FINISHED"),
+        ("FAILED", 3, "run run-1 is FAILED"),
+        ("RUNNING", 1, "run run-1 has made its last version"),
     ],
 )
 def test_a_late_update_of_a_run_that_is_over_is_refused(
-    world: World, http: Http, client: Client, state: str, head: int, why: str
+    world: World, http: Http, client: Client, state: str, rounds: int, why: str
 ) -> None:
     declare(http, client)
     world.sealed("COMMITTED")
-    world.version(head)
-    world.change(run_key(RUN), state=state)
+    world.version(1)
+    world.change(run_key(RUN), state=state, rounds=rounds)
 
     problem = refused(report(http, client), 409, "late")
 
@@ -276,6 +276,39 @@ def test_who_waits_for_a_verdict_is_told_of_the_round_that_the_update_went_on_to
     answer = response.json()
     assert (answer["state"], answer["round"]) == ("ACCEPTED", 1)
     assert answer["entered"] == {"round": 2, "attempt": 1, "staleness": 1}
+
+
+def outcome(http: Http, client: Client, number: int = 1) -> Any:
+    path = f"/v1/runs/{RUN}/rounds/{number}/attempts/1/outcome"
+    return http.get(path, headers=client.headers()).json()
+
+
+@pytest.mark.parametrize("state", ["OPEN", "COMMITTED", "ABORTED"])
+def test_the_outcome_of_a_late_update_is_that_of_the_round_that_it_was_entered_into(
+    world: World, http: Http, client: Client, state: str
+) -> None:
+    goes_on(world)
+    declare(http, client)
+    world.change(update_key(RUN, 2, 1, client.client_id), state="ACCEPTED")
+    world.change(round_key(RUN, 2, 1), state=state)
+
+    answer = outcome(http, client)
+
+    assert answer == {"round_state": state, "update_state": "ACCEPTED"}
+
+
+def test_an_update_whose_place_a_late_one_has_taken_has_no_outcome(
+    world: World, http: Http, client: Client
+) -> None:
+    """What the client keeps beside its own update of that round does not go with the late one."""
+    goes_on(world, client)
+    declare(http, client)
+    world.change(update_key(RUN, 2, 1, client.client_id), state="ACCEPTED")
+    world.change(round_key(RUN, 2, 1), state="COMMITTED")
+
+    answer = outcome(http, client, number=2)
+
+    assert answer == {"round_state": "COMMITTED", "update_state": None}
 
 
 def test_a_buffer_that_is_larger_than_the_round_is_refused(world: World, http: Http) -> None:

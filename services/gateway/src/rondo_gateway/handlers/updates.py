@@ -117,14 +117,19 @@ def read_receipt(where: AttemptId, client: ClientRow, *, store: RunStore) -> Rec
 def read_outcome(
     where: AttemptId, client: ClientRow, *, store: RunStore, reads: SharedReads
 ) -> Outcome:
-    """Say how an attempt stands, and this client's update in it.
+    """Say how a client's update of an attempt stands, and the attempt that it was entered into.
+
+    A late update that has the place of the client's own in an attempt is not the attempt's.
 
     Raises:
         Refusal: there is no such attempt, or the client was not chosen for it.
         Unavailable: the table did not answer.
     """
     round_ = _load_round(where, client, reads=reads)
-    row = _load_update(where, client, store=store)
+    found = find_update(where.run_id, where[1:], client.client_id, store=store)
+    if found.where != where[1:]:
+        round_ = from_item(reads.get(round_key(where.run_id, *found.where)) or {}, RoundRow)
+    row = found.row if found.origin == where[1:] else None
     return Outcome(round_state=round_.state, update_state=None if row is None else row.state)
 
 
