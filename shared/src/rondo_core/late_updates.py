@@ -19,7 +19,16 @@ from rondo_core.rows import HeadRow, RoundRow, RunRow, UpdateRow, from_item, to_
 from rondo_core.run_store import Absent, Change, Check, Condition, Equals, OneOf, Put, RunStore
 from rondo_core.strategies import buffering
 
-__all__ = ["Found", "Place", "Where", "enter", "find_place", "find_update", "refusal"]
+__all__ = [
+    "Found",
+    "Place",
+    "Where",
+    "enter",
+    "find_place",
+    "find_update",
+    "refusal",
+    "takes_late",
+]
 
 _GOES_ON = ("RUNNING", "PAUSED")
 Where = tuple[int, int]
@@ -62,6 +71,11 @@ class Place:
         return self.row.round, self.row.attempt
 
 
+def takes_late(round_: RoundRow) -> bool:
+    """Tell whether an update of this attempt may be entered into a later one."""
+    return buffering(round_.strategy, round_.parameters) is not None
+
+
 def find_update(run_id: str, where: Where, client_id: str, *, store: RunStore) -> Found:
     """Return where the update that was made for an attempt is now.
 
@@ -93,17 +107,18 @@ def find_place(run_id: str, *, store: RunStore) -> Place | str:
     return Place(newest, (goes_on, _still_newest(newest)))
 
 
-def refusal(found: Found, place: Place) -> str | None:
-    """Return why an update is too old for a place, naming both numbers; None when it is not."""
-    buffer = buffering(place.row.strategy, place.row.parameters)
-    age = _staleness(found, place)
-    if buffer is None or buffer.max_staleness is None or age <= buffer.max_staleness:
+def refusal(found: Found, place: Place, client_id: str, *, store: RunStore) -> str | None:
+    """Return why a place does not take a client's update; None when it does.
+
+    Raises:
+        Unavailable: the table did not answer.
+    """
+    if (too_old := _too_old(found, place)) is not None:
+        return too_old
+    if found.where == place.where:
         return None
-    base = place.row.base
-    return (
-        f"staleness {age} is more than max_staleness {buffer.max_staleness}: it was trained on"
-        f" version {base - age}, and round {place.row.round} starts from version {base}"
-    )
+    taken = store.get(update_key(place.row.run_id, *place.where, client_id)) is not None
+    return f"round {place.row.round} has another update of {client_id}" if taken else None
 
 
 def enter(row: UpdateRow, found: Found, place: Place) -> list[Change]:
@@ -133,6 +148,19 @@ def enter(row: UpdateRow, found: Found, place: Place) -> list[Change]:
 
 def _entry(row: UpdateRow, found: Found, place: Place) -> UpdateRow:
     return structs.replace(row, origin=found.origin, staleness=_staleness(found, place))
+
+
+def _too_old(found: Found, place: Place) -> str | None:
+    """Name both numbers where an update is too old."""
+    buffer = buffering(place.row.strategy, place.row.parameters)
+    age = _staleness(found, place)
+    if buffer is None or buffer.max_staleness is None or age <= buffer.max_staleness:
+        return None
+    base = place.row.base
+    return (
+        f"staleness {age} is more than max_staleness {buffer.max_staleness}: it was trained on"
+        f" version {base - age}, and round {place.row.round} starts from version {base}"
+    )
 
 
 def _staleness(found: Found, place: Place) -> int:

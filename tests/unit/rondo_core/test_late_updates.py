@@ -150,7 +150,7 @@ def test_what_is_older_than_the_bound_is_refused_with_both_numbers(bound: int) -
     rows = Rows(head=2)
     rows.round(3, 1, "OPEN", max_staleness=bound)
 
-    rule = refusal(Found((1, 1), None), rows.place())
+    rule = refusal(Found((1, 1), None), rows.place(), ANN, store=rows.store)
 
     assert rule == (
         None

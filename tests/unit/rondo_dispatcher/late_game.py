@@ -12,7 +12,7 @@ from hypothesis.stateful import rule
 from msgspec import structs
 
 from rondo_core.errors import Conflict
-from rondo_core.late_updates import Found, Place, enter, find_place, find_update, refusal
+from rondo_core.late_updates import Place, enter, find_place, find_update, refusal
 from rondo_core.manifest import decode_manifest
 from rondo_core.model_store import manifest_key
 from rondo_core.rows import RoundRow, UpdateRow
@@ -107,7 +107,7 @@ class Late(Everybody):
         place = find_place(RUN, store=store)
         if found.row is not None and found.row.state not in {"DECLARED", "REPORTED"}:
             return
-        if isinstance(place, Place) and self._may_enter(found, place, row):
+        if isinstance(place, Place) and not refusal(found, place, row.client_id, store=store):
             now = found.row or row
             self.intended.append(enter(structs.replace(now, state="REPORTED"), found, place))
         elif found.row is not None:
@@ -115,12 +115,6 @@ class Late(Everybody):
                 where = (RUN, *found.where)
                 client, digest = row.client_id, found.row.sha256
                 stand_ins.reject(store, where, client, now=self.world.now, digest=digest)
-
-    def _may_enter(self, found: Found, place: Place, row: UpdateRow) -> bool:
-        there = {one.client_id for one in updates(self.world, (RUN, *place.where))}
-        return refusal(found, place) is None and (
-            place.where == found.where or row.client_id not in there
-        )
 
 
 def check_late_promises(game: Late) -> None:

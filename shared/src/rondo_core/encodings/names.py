@@ -73,7 +73,7 @@ def check_encoding(text: str, strategy: str, parameters: Mapping[str, Scalar]) -
 
     Args:
         text: as `parse_encoding` takes it.
-        strategy: one that `check_strategy` lets pass.
+        strategy: one that `read_strategy` reads.
         parameters: of the strategy.
 
     Raises:

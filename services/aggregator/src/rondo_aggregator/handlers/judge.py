@@ -15,13 +15,14 @@ from rondo_aggregator.domain.verdicts import (
     known_verdict,
     verdict_event,
 )
-from rondo_aggregator.handlers.late import move_late, takes_late
+from rondo_aggregator.handlers.late import move_late
 from rondo_aggregator.handlers.ports import Jobs, Objects
 from rondo_aggregator.handlers.reading import layout_of, round_of
 from rondo_aggregator.handlers.verdicts import late, settle
 from rondo_core.bus import Publish
 from rondo_core.encodings import UpdateForm, form_of
 from rondo_core.errors import NotFound, UpdateInvalid
+from rondo_core.late_updates import takes_late
 from rondo_core.model_store import ObjectInfo
 from rondo_core.rows import RoundRow, UpdateRow, from_item
 from rondo_core.run_store import RunStore

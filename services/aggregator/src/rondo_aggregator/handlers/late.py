@@ -6,18 +6,11 @@ from contextlib import suppress
 from rondo_aggregator.domain.attempt import Attempt
 from rondo_aggregator.domain.verdicts import LATE, Rejected
 from rondo_aggregator.handlers.ports import Jobs
-from rondo_core.keys import update_key
-from rondo_core.late_updates import Found, Place, enter, find_place, refusal
-from rondo_core.rows import RoundRow, UpdateRow
+from rondo_core.late_updates import Found, enter, find_place, refusal
+from rondo_core.rows import UpdateRow
 from rondo_core.run_store import CommitConflict, RunStore
-from rondo_core.strategies import buffering
 
-__all__ = ["move_late", "takes_late"]
-
-
-def takes_late(round_: RoundRow) -> bool:
-    """Tell whether an update of this attempt may be entered into a later one."""
-    return buffering(round_.strategy, round_.parameters) is not None
+__all__ = ["move_late"]
 
 
 def move_late(
@@ -49,7 +42,7 @@ def move_late(
     entered: list[str] = []
     for row in reported if there != attempt else ():
         found = Found((attempt.round, attempt.attempt), row)
-        if (reason := _no_place(found, row, place, store)) is not None:
+        if (reason := refusal(found, place, row.client_id, store=store)) is not None:
             rejected.append(Rejected(row, LATE, reason))
             continue
         with suppress(CommitConflict):  # it, or the place, is another by now
@@ -58,10 +51,3 @@ def move_late(
     if entered:
         jobs.validate(there, entered)
     return rejected
-
-
-def _no_place(found: Found, row: UpdateRow, place: Place, store: RunStore) -> str | None:
-    if (too_old := refusal(found, place)) is not None:
-        return too_old
-    taken = store.get(update_key(place.row.run_id, *place.where, row.client_id)) is not None
-    return f"round {place.row.round} has another update of {row.client_id}" if taken else None

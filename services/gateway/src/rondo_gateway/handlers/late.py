@@ -6,23 +6,16 @@ from datetime import datetime
 from msgspec import structs
 
 from rondo_core.errors import Unavailable
-from rondo_core.keys import update_key
 from rondo_core.late_updates import Found, Place, Where, enter, find_place, find_update, refusal
-from rondo_core.rows import RoundRow, UpdateRow
+from rondo_core.rows import UpdateRow
 from rondo_core.run_store import Change, CommitConflict, RunStore
-from rondo_core.strategies import buffering
 from rondo_gateway.domain.attempts import AttemptId
 from rondo_gateway.domain.refusals import Refused
 from rondo_gateway.domain.updates import LATE, other_digest
 
-__all__ = ["declare_late", "report_late", "takes_late"]
+__all__ = ["declare_late", "report_late"]
 
 TRIES = 5
-
-
-def takes_late(round_: RoundRow) -> bool:
-    """Tell whether an update of this attempt may be entered into a later one."""
-    return buffering(round_.strategy, round_.parameters) is not None
 
 
 def declare_late(
@@ -78,13 +71,8 @@ def _place(found: Found, where: AttemptId, client_id: str, store: RunStore) -> P
     place = find_place(where.run_id, store=store)
     if isinstance(place, str):
         raise Refused(LATE, f"{place} and takes no more updates")
-    if (too_old := refusal(found, place)) is not None:
-        raise Refused(LATE, too_old)
-    taken = place.where != found.where and store.get(
-        update_key(where.run_id, *place.where, client_id)
-    )
-    if taken:
-        raise Refused(LATE, f"round {place.row.round} has another update of {client_id}")
+    if (reason := refusal(found, place, client_id, store=store)) is not None:
+        raise Refused(LATE, reason)
     return place
 
 

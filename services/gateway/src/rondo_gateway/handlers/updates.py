@@ -8,7 +8,7 @@ from rondo_core.encodings import form_of
 from rondo_core.encodings.names import FLOAT32
 from rondo_core.errors import Unavailable
 from rondo_core.keys import round_key, update_key
-from rondo_core.late_updates import find_update
+from rondo_core.late_updates import find_update, takes_late
 from rondo_core.model_rows import ClientRow
 from rondo_core.model_store import UploadLinks
 from rondo_core.model_store import update_key as object_key
@@ -30,7 +30,7 @@ from rondo_gateway.domain.updates import (
 )
 from rondo_gateway.handlers.archive import Archive
 from rondo_gateway.handlers.grouping import SharedReads
-from rondo_gateway.handlers.late import declare_late, report_late, takes_late
+from rondo_gateway.handlers.late import declare_late, report_late
 from rondo_gateway.handlers.models import LINK_SECONDS
 
 __all__ = ["declare", "read_outcome", "read_receipt", "report"]
