@@ -1,13 +1,12 @@
-"""The strategies by name: what they are made of, and whether parameters fit.
+"""Whether a strategy's parameters fit, and what follows from a strategy for those who run it.
 
-The doors (gateway, dispatcher) refuse what is not here; the aggregator computes it. A name with a
-dot is an organisation's own strategy (``acme.soft-median``), which only the aggregator can know:
-the first round that it combines says so if it does not.
+The doors (gateway, dispatcher) refuse what is not in `rondo_core.strategy_names`; the aggregator
+computes it. A name with a dot is an organisation's own strategy (``acme.soft-median``), which only
+the aggregator can know: the first round that it combines says so if it does not.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,16 +14,19 @@ import msgspec
 from rondo_core.errors import StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.faults import read_fault
-from rondo_core.strategy_parameters import client_weights, column_rules, server_optimizers
+from rondo_core.strategy_names import (
+    CLIENT_WEIGHTS,
+    COLUMN_RULES,
+    COMPOSED,
+    DEFAULT_PARTS,
+    PARTS,
+    SERVER_OPTIMIZERS,
+    STRATEGIES,
+    Parts,
+)
 from rondo_core.strategy_parameters.client_weights import Staleness
 
 __all__ = [
-    "CLIENT_WEIGHTS",
-    "COLUMN_RULES",
-    "COMPOSED",
-    "SERVER_OPTIMIZERS",
-    "STRATEGIES",
-    "Parts",
     "StrategyChoice",
     "buffering",
     "is_own",
@@ -34,84 +36,6 @@ __all__ = [
     "read_strategy",
     "root_client",
 ]
-
-CLIENT_WEIGHTS: Mapping[str, type[client_weights.Weighting]] = MappingProxyType(
-    {
-        "adaptive-clip": client_weights.AdaptiveClip,
-        "bulyan": client_weights.Bulyan,
-        "clip": client_weights.Clip,
-        "equal": client_weights.Equal,
-        "examples": client_weights.Examples,
-        "fednova": client_weights.FedNova,
-        "fltrust": client_weights.FLTrust,
-        "krum": client_weights.Krum,
-        "multi-krum": client_weights.MultiKrum,
-        "scaffold": client_weights.Scaffold,
-        "staleness": client_weights.Staleness,
-    }
-)
-"""Client weights -> their parameters."""
-
-COLUMN_RULES: Mapping[str, type[column_rules.Combining]] = MappingProxyType(
-    {
-        "bulyan": column_rules.NearMedian,
-        "centred-clip": column_rules.CentredClip,
-        "geometric-median": column_rules.GeometricMedian,
-        "mean": column_rules.Nothing,
-        "median": column_rules.Nothing,
-        "trimmed-mean": column_rules.TrimmedMean,
-    }
-)
-"""Column rules -> their parameters."""
-
-SERVER_OPTIMIZERS: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        "adagrad": server_optimizers.Adagrad,
-        "adam": server_optimizers.Adam,
-        "momentum": server_optimizers.Momentum,
-        "none": server_optimizers.Step,
-        "yogi": server_optimizers.Yogi,
-    }
-)
-"""Server optimizers -> their parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The names of the three parts."""
-
-    client_weights: str
-    column_rule: str
-    server_optimizer: str = "none"
-
-
-STRATEGIES: Mapping[str, Parts] = MappingProxyType(
-    {
-        "adaptive-clipped-mean": Parts("adaptive-clip", "mean"),
-        "bulyan": Parts("bulyan", "bulyan"),
-        "centred-clip": Parts("equal", "centred-clip"),
-        "clipped-mean": Parts("clip", "mean"),
-        "equal-mean": Parts("equal", "mean"),
-        "fedadagrad": Parts("examples", "mean", "adagrad"),
-        "fedadam": Parts("examples", "mean", "adam"),
-        "fedavg": Parts("examples", "mean"),
-        "fedavgm": Parts("examples", "mean", "momentum"),
-        "fedbuff": Parts("staleness", "mean"),
-        "fednova": Parts("fednova", "mean"),
-        "fedyogi": Parts("examples", "mean", "yogi"),
-        "fltrust": Parts("fltrust", "mean"),
-        "geometric-median": Parts("examples", "geometric-median"),
-        "krum": Parts("krum", "mean"),
-        "median": Parts("equal", "median"),
-        "multi-krum": Parts("multi-krum", "mean"),
-        "scaffold": Parts("scaffold", "mean"),
-        "trimmed-mean": Parts("equal", "trimmed-mean"),
-    }
-)
-"""Strategy -> its parts."""
-
-COMPOSED = "composed"
-"""The strategy whose parts are parameters: ``client_weights``, ``column_rule``, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +129,7 @@ def read_strategy(name: str, parameters: Mapping[str, Scalar]) -> StrategyChoice
         SERVER_OPTIMIZERS[parts.server_optimizer],
     )
     known = {field.name for kind in kinds for field in fields(kind)}
-    _refuse_unknown(name, rest, known | (set(_PART_TABLES) if name == COMPOSED else set()))
+    _refuse_unknown(name, rest, known | (set(PARTS) if name == COMPOSED else set()))
     return StrategyChoice(name, parts, *(_convert(name, kind, rest) for kind in kinds))
 
 
@@ -219,28 +143,16 @@ def read_parameters(name: str, kind: type[Any], parameters: Mapping[str, Scalar]
     return _convert(name, kind, parameters)
 
 
-_PART_TABLES: Mapping[str, Mapping[str, type[Any]]] = MappingProxyType(
-    {
-        "client_weights": CLIENT_WEIGHTS,
-        "column_rule": COLUMN_RULES,
-        "server_optimizer": SERVER_OPTIMIZERS,
-    }
-)
-_DEFAULT_PARTS: Mapping[str, str] = MappingProxyType(
-    {"client_weights": "examples", "column_rule": "mean", "server_optimizer": "none"}
-)
-
-
 def _parts(name: str, parameters: Mapping[str, Scalar]) -> tuple[Parts, Mapping[str, Scalar]]:
     if name != COMPOSED:
         if name not in STRATEGIES:
             known = ", ".join(sorted([*STRATEGIES, COMPOSED]))
             raise StrategyInvalid(f"unknown strategy {name!r}; known: {known}")
         return STRATEGIES[name], parameters
-    chosen = {part: parameters.get(part, default) for part, default in _DEFAULT_PARTS.items()}
+    chosen = {part: parameters.get(part, default) for part, default in DEFAULT_PARTS.items()}
     for part, value in chosen.items():
-        if value not in _PART_TABLES[part]:
-            known = ", ".join(sorted(_PART_TABLES[part]))
+        if value not in PARTS[part]:
+            known = ", ".join(sorted(PARTS[part]))
             raise StrategyInvalid(f"strategy {name!r}: {part}: {value!r} is none of {known}")
     rest = {key: value for key, value in parameters.items() if key not in chosen}
     return Parts(**{part: str(value) for part, value in chosen.items()}), rest

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rondo_core.strategies import STRATEGIES
+from rondo_core.strategy_names import STRATEGIES
 from tests.unit.rondo_aggregator.conformance_cases import CASES, Case
 from tests.unit.rondo_aggregator.played_rounds import Played, columns, play
 

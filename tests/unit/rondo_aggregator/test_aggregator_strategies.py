@@ -26,7 +26,7 @@ from rondo_aggregator.strategies.rounds import (
 from rondo_core.errors import EmptyRound, Invalid, StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.layout import Float32Array
-from rondo_core.strategies import STRATEGIES
+from rondo_core.strategy_names import STRATEGIES
 from rondo_core.strategy_parameters.client_weights import AdaptiveClip
 from tests.unit.rondo_aggregator.played_rounds import Played, columns, play
 

@@ -8,7 +8,8 @@ import pytest
 from rondo_core.errors import SpecInvalid
 from rondo_core.events import RunRequested, Scalar
 from rondo_core.run_check import depends_on_spec, run_fault, training_fault
-from rondo_core.strategies import CLIENT_WEIGHTS, COMPOSED, read_strategy
+from rondo_core.strategies import read_strategy
+from rondo_core.strategy_names import CLIENT_WEIGHTS, COMPOSED
 from rondo_core.training_parameters import TrainingParameters
 
 

@@ -8,16 +8,18 @@ from rondo_core.errors import Invalid, StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.optimizer_state import decode_state
 from rondo_core.strategies import (
-    CLIENT_WEIGHTS,
-    COLUMN_RULES,
-    COMPOSED,
-    SERVER_OPTIMIZERS,
-    STRATEGIES,
     is_own,
     keeps_control,
     needs_steps,
     read_parameters,
     read_strategy,
+)
+from rondo_core.strategy_names import (
+    CLIENT_WEIGHTS,
+    COLUMN_RULES,
+    COMPOSED,
+    SERVER_OPTIMIZERS,
+    STRATEGIES,
 )
 from rondo_core.strategy_parameters.column_rules import TrimmedMean
 from rondo_core.strategy_parameters.server_optimizers import Yogi
