@@ -26,6 +26,7 @@ from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app
 from rondo_inference.contracts.pictures import Fit, decode_pictures
 from rondo_inference.domain.batch_job import SERVICE
 from rondo_inference.engines.runtimes import open_engines
+from rondo_inference.registry.heap import keep_large_apart
 
 __all__ = ["open_worker", "run"]
 
@@ -76,6 +77,7 @@ def _worker(settings: BatchSettings) -> None:
 
 def open_worker(settings: BatchSettings, metrics: Metrics, app: Celery) -> BatchWorker:
     """Open the ports of one process of a worker, after it was forked."""
+    keep_large_apart()
     ports, fit = _ports(settings), cast("Fit", settings.picture_size)
 
     def pictures(spec: ModelSpec, files: Sequence[bytes]) -> Float32Array:

@@ -83,8 +83,8 @@ def proved_version(alias: AliasRow, files: VersionFiles, engines: Engines) -> Pr
     about = {"model": alias.model, "version": alias.model_version}
     for name, reason in proved.choice.dropped.items():
         log.warning("engine dropped", extra={**about, "engine": name, "reason": reason})
+    give_back()  # of engines that lost or were dropped, before the version's size is measured
     if proved.seconds:
-        give_back()  # of engines that lost, before it is measured what the version takes
         chosen = {str(rows): name for rows, name in proved.choice.by_rows}
         seconds = {str(rows): dict(found) for rows, found in proved.seconds.items()}
         log.info("engines chosen", extra={**about, "up_to_rows": chosen, "seconds": seconds})
