@@ -30,7 +30,7 @@ from tests.e2e.test_strategies import replay
 
 pytestmark = pytest.mark.timeout(600)
 
-MODEL, RUN, ROUNDS = "late", "late-1", 4
+MODEL, RUN, ROUNDS = "buffered", "buffered-1", 4
 
 
 class Pace:
