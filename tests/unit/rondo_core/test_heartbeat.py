@@ -135,6 +135,13 @@ def consume(
     return consume_once(source, handlers, metrics, wait_seconds=0)
 
 
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Let heartbeats of other tests end, which may take a moment on a busy machine."""
+    for thread in heartbeats():
+        thread.join(PATIENCE_SECONDS)
+
+
 def heartbeats() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
