@@ -133,7 +133,8 @@ def test_of_several_runs_at_once_one_hands_out_the_token(
     (token,) = [run.operator_token for run in runs if run.operator_token is not None]
     assert stored_hash(ports) == hashlib.sha256(token.encode()).hexdigest()
     subscriptions = ports.client("sns").list_subscriptions_by_topic(TopicArn=runs[0].topic_arn)
-    assert len(subscriptions["Subscriptions"]) == len(QUEUES)
+    # One emulator may subscribe a queue twice when asked twice in the same moment; AWS does not.
+    assert len({one["Endpoint"] for one in subscriptions["Subscriptions"]}) == len(QUEUES)
 
 
 def test_token_is_long_and_only_its_hash_is_kept(made: Bootstrapped, ports: AwsPorts) -> None:
