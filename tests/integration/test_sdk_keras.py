@@ -249,7 +249,7 @@ def test_two_owners_of_one_side_each_learn_both_sides_together(
 
     with rondo.Operator(stack.url, TOKEN) as operator:
         operator.register_model(spec, *side_data(50, seed=1))
-        operator.start_run("side", rounds=8, target=2, quorum=2, training={"epochs": 2})
+        operator.start_run("side", rounds=12, target=2, quorum=2, training={"epochs": 2})
         with ThreadPoolExecutor(2) as threads:
             results = list(threads.map(own, ("left", "right"), operator.invites("side", 2)))
 
