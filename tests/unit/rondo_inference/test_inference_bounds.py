@@ -3,20 +3,22 @@
 import io
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rondo_core.input_bounds import Beyond
+from rondo_core.input_bounds import Beyond, told_by_row
+from rondo_core.input_schema import ImageInput, TableInput
+from rondo_core.layout import Float32Array
 from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.contracts.warnings import warnings_text
 from rondo_inference.domain.batch_output import output_head, output_lines
 from rondo_inference.domain.batch_records import read_csv, read_lines, read_rows
 from rondo_inference.page.forms import Asked
-from rondo_inference.page.outcomes import MOST_LINES, outcome
+from rondo_inference.page.outcomes import MOST_LINES, ROWS_AT_ONCE, as_csv, outcome
 from tests.unit.rondo_inference.asked import Reply, Service, running
 from tests.unit.rondo_inference.exported import HOMES, homes_export, write_version
 from tests.unit.rondo_inference.test_inference_grpc import Caller
@@ -300,3 +302,25 @@ def test_only_rows_that_are_shown_cost_the_text_that_is_told_of_them() -> None:
         ["column 'area': 9.0 is below minimum 10.0"] * MOST_LINES
     )
     assert most < 20 * rows
+
+
+def test_a_file_words_the_warnings_of_a_few_rows_at_a_time_and_tells_them_where_they_belong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worded: list[int] = []
+
+    def counted(schema: TableInput | ImageInput, rows: Float32Array) -> Mapping[int, str]:
+        worded.append(len(rows))
+        return told_by_row(schema, rows)
+
+    monkeypatch.setattr("rondo_inference.page.outcomes.told_by_row", counted)
+    inputs = np.full((ROWS_AT_ONCE + 2, 2), 9, np.float32)
+    inputs[:ROWS_AT_ONCE, 1] = 20
+
+    lines = as_csv(HOMES, Asked(inputs), np.zeros((len(inputs), 1), np.float32)).decode()
+
+    assert worded == [ROWS_AT_ONCE, 2]
+    rows = lines.splitlines()[1:]
+    assert [row.partition(",,")[2] for row in rows] == (
+        [""] * ROWS_AT_ONCE + ["column 'area': 9.0 is below minimum 10.0"] * 2
+    )

@@ -19,10 +19,13 @@ from rondo_inference.domain.answers import csv_answer
 from rondo_inference.domain.row_faults import RowFault
 from rondo_inference.page.forms import Asked
 
-__all__ = ["MOST_LINES", "Bar", "Line", "Outcome", "as_csv", "outcome"]
+__all__ = ["MOST_LINES", "ROWS_AT_ONCE", "Bar", "Line", "Outcome", "as_csv", "outcome"]
 
 MOST_LINES = 100
 """So many rows are shown, and so many more of those that are refused; the file has them all."""
+
+ROWS_AT_ONCE = 1024
+"""Of so many rows a file's warnings are worded together."""
 
 _BARS_ALONE = 10
 _BARS_IN_A_TABLE = 3
@@ -140,8 +143,8 @@ def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
     Where the model has bounds beyond which numbers are only told, there is a column for that too.
     """
     header, *good = csv.reader(io.StringIO(csv_answer(spec, outputs).decode(), newline=""))
-    warnings = told_by_row(spec.input, asked.inputs)
-    answered = ([*cells, "", warnings.get(at, "")] for at, cells in enumerate(good))
+    warnings = _warnings(spec, asked.inputs)
+    answered = ([*cells, "", warning] for cells, warning in zip(good, warnings, strict=True))
     names = [*header, "error", *(["warning"] if tells(spec.input) else [])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -150,6 +153,14 @@ def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
     for row, cells in zip(rows, _merged(asked.faults, answered, len(header)), strict=True):
         writer.writerow([row, *asked.names[row : row + 1], *cells[: len(names)]])
     return text.getvalue().encode()
+
+
+def _warnings(spec: ModelSpec, inputs: Float32Array) -> Iterator[str]:
+    """Tell of each row's numbers beyond bounds, a few rows at a time: all would fill memory."""
+    for start in range(0, len(inputs), ROWS_AT_ONCE):
+        part = inputs[start : start + ROWS_AT_ONCE]
+        told = told_by_row(spec.input, part)
+        yield from (told.get(at, "") for at in range(len(part)))
 
 
 def _merged(
