@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from pathlib import Path
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack
 from uuid import uuid4
 
 import httpx
@@ -14,10 +14,11 @@ from rondo.examples import Values, encode_examples
 from rondo.gateway_link import GatewayLink, checked_url, open_http
 from rondo.home import plain_name
 from rondo.retry import Patience
+from rondo.run_options import RunOptions
 from rondo.store_link import StoreLink
 from rondo_core.clock import Clock, SystemClock
 from rondo_core.errors import Invalid
-from rondo_core.events import RunRequested, Scalar
+from rondo_core.events import RunRequested
 from rondo_core.faults import read_fault
 from rondo_core.holdout import encode_holdout
 from rondo_core.initial_weights import initial_weights, layout_of_spec
@@ -36,40 +37,9 @@ from rondo_core.run_check import run_fault
 from rondo_core.weights import digest, encode
 from rondo_core.wire import Upload
 
-__all__ = ["OVER", "Operator", "RunOptions"]
+__all__ = ["OVER", "Operator"]
 
 OVER = frozenset({"FINISHED", "FAILED", "CANCELLED"})
-
-
-class RunOptions(TypedDict, total=False):
-    """How to run; what is left out has `rondo_core.events.RunRequested`'s default.
-
-    Attributes:
-        spec: SHA-256 of one of the model's specs; the newest if left out.
-        strategy: how updates are combined, for example ``fedavg``.
-        parameters: of the strategy.
-        training: overrides of the model spec's training parameters.
-        encoding: how updates are written, for example ``int8`` or ``top-k:0.01``.
-        rounds: at most this many.
-        target: clients in a round; it is sealed as soon as so many updates are accepted, or as
-            FedBuff's parameter ``buffer_size`` says.
-        quorum: at the deadline a round is sealed with at least so many, else aborted.
-        deadline_seconds: for one round.
-        start_deadline_seconds: for enough clients to come.
-        run_id: a name of your own; the same name twice is one run.
-    """
-
-    spec: str
-    strategy: str
-    parameters: Mapping[str, Scalar]
-    training: Mapping[str, Scalar]
-    encoding: str
-    rounds: int
-    target: int
-    quorum: int
-    deadline_seconds: float
-    start_deadline_seconds: float
-    run_id: str
 
 
 class Operator:

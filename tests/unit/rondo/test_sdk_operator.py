@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rondo import Invalid, NotFound, Operator, Unauthorized, Unavailable
-from rondo.operator import RunOptions
+from rondo.run_options import RunOptions
 from rondo_core.errors import SpecInvalid
 from rondo_core.holdout import decode_holdout
 from rondo_core.initial_weights import initial_weights

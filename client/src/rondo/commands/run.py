@@ -10,8 +10,9 @@ from rich.markup import escape
 from rondo.commands.options import JSON, TOKEN_FILE, URL
 from rondo.commands.output import print_json, print_table
 from rondo.commands.seams import Seams, open_operator
-from rondo.operator import Operator, RunOptions
+from rondo.operator import Operator
 from rondo.round_table import metric_names
+from rondo.run_options import RunOptions
 from rondo_core.events import Scalar
 from rondo_core.operator_wire import RunView, VersionView
 
