@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -9,11 +10,11 @@ from playwright.sync_api import FilePayload, Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_page import TABLE, picture, until_focused
-from tests.integration.batch_stack import BatchStack, answers_csv, prices_csv
+from tests.integration.batch_stack import BatchStack, answers_csv, prices_csv, until
 
 PRICES = "/page/models/prices"
-LARGE = 30_000
-"""Rows that have more bytes than the server takes at once."""
+LONG = 300_000
+"""Rows that have more bytes than the server takes at once, and that keep a worker for seconds."""
 FEW = 10
 
 
@@ -31,6 +32,11 @@ def done(page: Page, name: str = "rows.csv", says: str = "done") -> None:
     expect(line.locator(".state")).to_have_text(says, timeout=60_000)
 
 
+def jobs_of(stack: BatchStack) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.call("GET", "/batch/prices/jobs")[2]["jobs"]
+    return found
+
+
 def downloaded(page: Page, label: str) -> bytes:
     with page.expect_download() as download:
         page.get_by_role("link", name=label).click()
@@ -41,19 +47,22 @@ def downloaded(page: Page, label: str) -> bytes:
 
 
 def test_a_file_that_is_too_large_to_be_answered_at_once_becomes_a_job(
-    sender: Visitor, tmp_path: Path
+    sender: Visitor, stack: BatchStack, tmp_path: Path
 ) -> None:
     file = tmp_path / "large.csv"
-    file.write_bytes(prices_csv(LARGE, bad={7: "many,Aa"}))
+    file.write_bytes(prices_csv(LONG, bad={7: "many,Aa"}))
     page = sender.open(PRICES)
 
     page.locator("#csv").set_input_files(file)
 
-    expect(page.locator(".job-list progress")).to_have_attribute("max", "100", timeout=60_000)
+    until(lambda: {"RUNNING"} == {job["state"] for job in jobs_of(stack)}, pause_seconds=0.01)
+    with stack.processes[-1].held():  # the worker: else it may be done before anyone looks
+        bar = page.locator(".job-list progress")
+        expect(bar).to_have_attribute("max", "100", timeout=60_000)
     done(page, "large.csv")
-    expect(page.locator(".job-list")).to_contain_text("30,000 rows, 1 refused")
+    expect(page.locator(".job-list")).to_contain_text("300,000 rows, 1 refused")
     expect(page.locator(".job-list progress")).to_have_count(0)
-    lines = answers_csv(LARGE).splitlines()
+    lines = answers_csv(LONG).splitlines()
     lines[8] = b",column 'rooms': 'many' is not a number"
     assert downloaded(page, "Download CSV of large.csv").splitlines() == lines
     assert downloaded(page, "Refused rows of large.csv").splitlines() == [
@@ -122,7 +131,7 @@ def test_a_server_of_a_folder_says_what_it_takes(visitor: Visitor, tmp_path: Pat
 
 def test_a_job_is_cancelled_goes_on_and_is_deleted_by_keyboard_alone(sender: Visitor) -> None:
     page = sender.open(PRICES)
-    choose(page, as_csv(prices_csv(10 * LARGE)))
+    choose(page, as_csv(prices_csv(LONG)))
     page.get_by_role("button", name="Cancel rows.csv").wait_for(timeout=60_000)
 
     until_focused(page, "[id^=cancel]")

@@ -80,6 +80,15 @@ class Process:
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let it and its children do nothing meanwhile."""
+        os.killpg(self._popen.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._popen.pid, signal.SIGCONT)
+
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
         self._popen.send_signal(signal.SIGTERM)
