@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,6 +34,7 @@ from rondo_inference.domain.batch_records import (
     read_rows,
 )
 from rondo_inference.domain.row_faults import RowFault
+from rondo_inference.domain.spreadsheets import as_text
 from tests.unit.rondo_inference.exported import PRICES, SHAPES
 
 
@@ -235,6 +237,47 @@ def test_output_has_a_line_for_every_record_in_order() -> None:
         b'{"file":"b","column":"rooms","error":"\'x\' is not a number"}\n'
         b'{"file":"c","price":13.0}\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ('=HYPERLINK("http://evil", "a")', '\'=HYPERLINK("http://evil", "a")'),
+        ("+A1", "'+A1"),
+        ("-1+A1", "'-1+A1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\n=1", "'\n=1"),
+        ("-5 is below minimum 0", "'-5 is below minimum 0"),
+        ("'many' is not a number", "'many' is not a number"),
+        ("a=1", "a=1"),
+        ("", ""),
+    ],
+)
+def test_a_text_that_begins_like_a_formula_is_marked_as_text(cell: str, written: str) -> None:
+    assert as_text(cell) == written
+
+
+@given(st.floats(allow_nan=False, width=32) | st.integers())
+def test_a_number_is_no_formula(number: float) -> None:
+    assert as_text(str(number)) == str(number)
+    assert as_text(str(np.float32(number))) == str(np.float32(number))
+
+
+def test_output_in_csv_has_no_formulas_and_json_lines_are_exact() -> None:
+    labels = msgspec.structs.replace(SHAPES.output, labels=("=1+1", "-1"))
+    spec = msgspec.structs.replace(SHAPES, output=labels)
+    records = read_lines(b"[0,0,0,0]\n[1,1,1,1]\n[1]\n", spec)
+    outputs = np.array([[0.75, 0.25], [-0.5, -0.25]], np.float32)
+    names = ("@a.png", "-b.png", "+c.png")
+
+    as_csv = output_lines(spec, "text/csv", records, outputs, names).decode().splitlines()
+    as_json = output_lines(spec, "application/jsonlines", records, outputs, names)
+
+    assert as_csv[:2] == ["'@a.png,'=1+1,0.75,0.25,", "'-b.png,-1,-0.5,-0.25,"]
+    assert as_csv[2].startswith("'+c.png,,,,")
+    assert as_json.startswith(b'{"file":"@a.png","label":"=1+1"')
 
 
 def test_output_of_classes_names_the_likeliest_and_all_probabilities() -> None:

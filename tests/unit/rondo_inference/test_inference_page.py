@@ -421,6 +421,23 @@ def test_pictures_of_another_size_are_resized_when_the_form_says_so(service: Ser
     assert "checked" in next(one for one in page.all("input") if one.get("name") == "resize")
 
 
+def test_a_downloaded_csv_has_no_formulas() -> None:
+    output = msgspec.structs.replace(SHAPES.output, labels=("=1+1", "-1"))
+    spec = msgspec.structs.replace(SHAPES, output=output)
+    faults = (RowFault(2, None, "-1 is below minimum 0"), RowFault(3, "=A1", "is empty"))
+    asked = Asked(np.zeros((2, 2, 2, 1), np.float32), faults, ("@a", "-b", "c", "+d"))
+
+    found = as_csv(spec, asked, np.array([[0.75, -0.25], [-0.5, 0.5]], np.float32))
+
+    assert found.decode().splitlines() == [
+        "row,file,label,probability_=1+1,probability_-1,error",
+        "0,'@a,'=1+1,0.75,-0.25,",
+        "1,'-b,-1,-0.5,0.5,",
+        "2,c,,,,'-1 is below minimum 0",
+        "3,'+d,,,,column '=A1': is empty",
+    ]
+
+
 def test_pictures_are_downloaded_with_their_names(service: Service) -> None:
     service.serve(shapes_export())
     values = {"kind": "pictures", "as": "csv"}

@@ -10,6 +10,7 @@ import pytest
 
 from rondo_inference.batch import results
 from rondo_inference.batch.wire import NewJob
+from rondo_inference.domain.batch_job import result_folder
 from rondo_inference.page.job_routes import LISTED
 from tests.unit.rondo_inference.asked import Reply, Service, running
 from tests.unit.rondo_inference.batch_world import BatchWorld
@@ -74,6 +75,18 @@ def test_a_file_becomes_a_job_whose_output_and_refused_rows_are_downloaded(
     )
     assert refused.body == b"row,file,column,rule\n1,,rooms,'many' is not a number\n"
     assert refused.headers["content-disposition"].endswith(f'"prices-{job_id}-refused.csv"')
+
+
+def test_downloaded_refused_rows_have_no_formulas(service: Service, world: BatchWorld) -> None:
+    job_id = made(service, world)
+    world.work()
+    world.folders.remove(result_folder(job_id))
+    key = f"{result_folder(job_id)}failures.jsonl"
+    world.store.put(key, b'{"row":7,"file":"=1+1","column":"@a","rule":"-1 is below 0"}\n')
+
+    refused = service.ask("GET", f"{JOBS}/{job_id}/refused.csv")
+
+    assert refused.body == b"row,file,column,rule\n7,'=1+1,'@a,'-1 is below 0\n"
 
 
 def test_a_script_gets_links_and_starts_the_job(service: Service, world: BatchWorld) -> None:

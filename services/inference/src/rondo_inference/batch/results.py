@@ -8,6 +8,7 @@ from rondo_core.errors import NotFound
 from rondo_inference.batch.new_jobs import key_of
 from rondo_inference.batch.orders import Orders
 from rondo_inference.domain.batch_job import INPUTS
+from rondo_inference.domain.spreadsheets import as_text
 from rondo_inference.domain.tensor_json import decode_json
 
 __all__ = ["LONGEST_LIST", "refused_csv", "store_origin"]
@@ -41,5 +42,7 @@ def refused_csv(orders: Orders, model: str, job_id: str) -> bytes | str:
     text = io.StringIO()
     writer = csv.DictWriter(text, ("row", "file", "column", "rule"), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(decode_json, orders.ports.objects.get(key).splitlines()))
+    for line in orders.ports.objects.get(key).splitlines():
+        told = decode_json(line)
+        writer.writerow({name: as_text(str(value)) for name, value in told.items()})
     return text.getvalue().encode()

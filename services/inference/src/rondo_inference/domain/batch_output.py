@@ -15,6 +15,7 @@ from rondo_core.output_schema import Classes
 from rondo_inference.domain.answers import labelled_rows
 from rondo_inference.domain.batch_records import Records
 from rondo_inference.domain.row_faults import RowFault
+from rondo_inference.domain.spreadsheets import as_text
 from rondo_inference.domain.tensor_json import encode_json
 
 __all__ = ["ScoredChunk", "failure_lines", "output_head", "output_lines", "pack", "unpack"]
@@ -62,7 +63,7 @@ def output_head(spec: ModelSpec, media: str, *, named: bool) -> bytes:
     if media != CSV:
         return b""
     told = ["warning"] if tells(spec.input) else []
-    return _csv([[*(["file"] if named else []), *_columns(spec), "error", *told]])
+    return _csv([[*(["file"] if named else []), *map(as_text, _columns(spec)), "error", *told]])
 
 
 def output_lines(
@@ -72,7 +73,8 @@ def output_lines(
 
     A record that does not fit is a line too: in CSV empty cells and the rule under ``error``, in
     JSON ``{"error": …, "column": …}``. A record with numbers beyond bounds that are answered has
-    ``warning``; in CSV that is a column where the model has such bounds.
+    ``warning``; in CSV that is a column where the model has such bounds, and text that a
+    spreadsheet would compute is marked as text.
 
     Args:
         spec: of the model.
@@ -93,9 +95,9 @@ def _csv_rows(
     empty = [""] * len(_columns(spec))
     faults, warnings = {fault.row: fault for fault in records.faults}, _warnings(spec, records)
     for at in range(records.total):
-        cells = next(fitting) if at not in faults else [*empty, _told(faults[at])]
-        warning = [warnings.get(at, "")] if tells(spec.input) else []
-        yield [*names[at : at + 1], *cells, *warning]
+        cells = next(fitting) if at not in faults else [*empty, as_text(_told(faults[at]))]
+        warning = [as_text(warnings.get(at, ""))] if tells(spec.input) else []
+        yield [*map(as_text, names[at : at + 1]), *cells, *warning]
 
 
 def _objects(
@@ -144,7 +146,7 @@ def _csv_cells(spec: ModelSpec, outputs: Float32Array) -> list[list[str]]:
     if not isinstance(spec.output, Classes):
         return [[*row, ""] for row in cells]
     best = np.argmax(outputs, axis=1).tolist()
-    labels = spec.output.labels
+    labels = [as_text(label) for label in spec.output.labels]
     return [[labels[at], *row, ""] for at, row in zip(best, cells, strict=True)]
 
 

@@ -17,6 +17,7 @@ from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
 from rondo_inference.domain.answers import csv_answer
 from rondo_inference.domain.row_faults import RowFault
+from rondo_inference.domain.spreadsheets import as_text
 from rondo_inference.page.forms import Asked
 
 __all__ = ["MOST_LINES", "ROWS_AT_ONCE", "Bar", "Line", "Outcome", "as_csv", "outcome"]
@@ -140,18 +141,23 @@ def _picture(schema: ImageInput, values: Float32Array) -> str:
 def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
     """Return one line per row: its number, what every other door's CSV has, and what is wrong.
 
+    People open it in a spreadsheet: text that would be a formula there is marked as text.
     Where the model has bounds beyond which numbers are only told, there is a column for that too.
     """
     header, *good = csv.reader(io.StringIO(csv_answer(spec, outputs).decode(), newline=""))
     warnings = _warnings(spec, asked.inputs)
-    answered = ([*cells, "", warning] for cells, warning in zip(good, warnings, strict=True))
-    names = [*header, "error", *(["warning"] if tells(spec.input) else [])]
+    answered = (
+        [as_text(cells[0]), *cells[1:], "", as_text(warning)]  # the first may be a label
+        for cells, warning in zip(good, warnings, strict=True)
+    )
+    names = [*map(as_text, header), "error", *(["warning"] if tells(spec.input) else [])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", *(["file"] if asked.names else []), *names])
     rows = range(len(good) + len(asked.faults))
     for row, cells in zip(rows, _merged(asked.faults, answered, len(header)), strict=True):
-        writer.writerow([row, *asked.names[row : row + 1], *cells[: len(names)]])
+        name = map(as_text, asked.names[row : row + 1])
+        writer.writerow([row, *name, *cells[: len(names)]])
     return text.getvalue().encode()
 
 
@@ -171,5 +177,5 @@ def _merged(
         before = fault.row if not earlier else fault.row - faults[earlier - 1].row - 1
         yield from islice(answered, before)
         where = "" if fault.column is None else f"column {fault.column!r}: "
-        yield [*([""] * width), where + fault.rule, ""]
+        yield [*([""] * width), as_text(where + fault.rule), ""]
     yield from answered
