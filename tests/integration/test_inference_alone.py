@@ -168,6 +168,17 @@ def test_sm_9_the_library_websockets_streams_and_is_told_the_end(tmp_path: Path)
     assert server.process.wait(timeout=SECONDS) == 0
 
 
+@pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: b\r\n"])
+def test_a_request_without_host_or_with_two_is_refused(alone: Alone, hosts: bytes) -> None:
+    with closing(socket.create_connection(("127.0.0.1", alone.port), timeout=SECONDS)) as caller:
+        caller.sendall(b"GET /ping HTTP/1.1\r\n" + hosts + b"\r\n")
+        answer = b""
+        while part := caller.recv(4096):
+            answer += part
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -116,7 +116,8 @@ class Wire(asyncio.Transport):  # noqa: PLR0904  (two protocols name them)
 
 
 def head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items()), "", ""]
+    named = {"host": "test", **headers}
+    lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in named.items()), "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
@@ -131,7 +132,7 @@ async def call(
     """Send one request; a chunk that is None is the caller going away. None: no answer was sent."""
     connection, wire = Connection(shared), Wire()
     connection.connection_made(wire)
-    named = {"host": "test", **(headers or {})}
+    named = dict(headers or {})
     size = sum(len(chunk) for chunk in chunks if chunk is not None)
     if None in chunks:
         size += 1

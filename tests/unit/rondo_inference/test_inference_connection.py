@@ -235,6 +235,33 @@ def test_chunks_of_http_1_0_are_refused_since_proxies_of_its_time_pass_them_on_u
     assert (reply.status, reply.json["error"]) == (400, "HTTP/1.0 knows no Transfer-Encoding")
 
 
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        (b"", 400),
+        (b"Host: a\r\nHost: b\r\n", 400),
+        (b"Host: a\r\nhost: a\r\n", 400),
+        (b"Host: a\r\nHost:\r\n", 400),
+        (b"Host: a, b\r\n", 400),
+        (b"Host: a:8080\r\n", 200),
+        (b"Host:\r\n", 200),
+    ],
+)
+def test_a_request_has_one_host(hosts: bytes, status: int) -> None:
+    sent = b"GET /a HTTP/1.1\r\n" + hosts + b"\r\n"
+    behind = b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    found = replies(2, sent + behind)
+
+    assert [one.status for one in found] == ([200, 200] if status == 200 else [400])
+    assert status == 200 or "ost" in found[0].json["error"]
+
+
+@pytest.mark.parametrize(("hosts", "status"), [(b"", 200), (b"Host: a\r\nHost: b\r\n", 400)])
+def test_a_request_of_http_1_0_needs_no_host(hosts: bytes, status: int) -> None:
+    assert replies(1, b"GET /a HTTP/1.0\r\n" + hosts + b"\r\n")[0].status == status
+
+
 def test_too_long_headers_are_refused() -> None:
     (reply,) = replies(1, post(x="y" * 200), max_header_bytes=100)
 

@@ -1,5 +1,6 @@
 """What comes in on a connection: bytes become requests, within bounds of size."""
 
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -125,8 +126,8 @@ class Incoming:
         message.keep_alive = parser.should_keep_alive()
         if "connection" in headers:  # else it is what the version implies
             message.old = parser.get_http_version() == "1.0"
-        if "transfer-encoding" in headers and parser.get_http_version() == "1.0":
-            self.refuse(400, "HTTP/1.0 knows no Transfer-Encoding")  # RFC 9112, section 6.1
+        if complaint := self._malformed(headers):
+            self.refuse(400, complaint)
             return
         announced = headers.get("content-length", "").lstrip("0")
         has_body = bool(announced) or "transfer-encoding" in headers
@@ -142,6 +143,20 @@ class Incoming:
             message.refusal = self._too_large()
         if "expect" in headers:
             self._expect(message, headers["expect"])
+
+    def _malformed(self, headers: Mapping[str, str]) -> str:
+        """Say what HTTP forbids in these headers; repeated ones were joined by a comma and a space.
+
+        Source: RFC 9112, sections 3.2 (Host) and 6.1 (Transfer-Encoding).
+        """
+        host, parser = headers.get("host"), self._parser
+        if host is None and parser.get_http_version() != "1.0":
+            return "a request of HTTP/1.1 needs a Host"
+        if host is not None and ", " in host:
+            return f"Host {host[:50]!r} is not one host"
+        if "transfer-encoding" in headers and parser.get_http_version() == "1.0":
+            return "HTTP/1.0 knows no Transfer-Encoding"
+        return ""
 
     def _admit(self, message: Message) -> Admission:
         target, _, query = message.url.partition(b"?")
