@@ -214,6 +214,7 @@ def test_oip_7_half_floats_are_raw_only(call: Caller) -> None:
             "is there twice",
         ),
         (raw(b"1234", shape=(-1, 1)), "sides >= 0"),
+        (raw(b"", shape=(2**62, 0)), "holds nothing"),
         (
             pb.ModelInferRequest(
                 model_name="floats",

@@ -169,6 +169,16 @@ def test_text_that_is_no_unicode_is_refused() -> None:
         decode_npy(broken)
 
 
+@pytest.mark.parametrize("shape", [(2**62, 2**62, 0), (65_537, 0), (1,) * 40])
+def test_an_array_of_an_impossible_shape_is_refused(shape: tuple[int, ...]) -> None:
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 0), np.float32))
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+
+    with pytest.raises(Invalid, match=r"the \.npy file: shape "):
+        decode_npy(file.getvalue())
+
+
 def test_arrays_in_the_order_of_fortran_and_big_endian_are_read() -> None:
     array = np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3))
     file = io.BytesIO()

@@ -217,6 +217,13 @@ def test_the_fast_way_takes_nothing_but_whole_tensors(tensor: object) -> None:
     assert fast is None or np.array_equal(fast, np.array(tensor, np.float32))
 
 
+@pytest.mark.parametrize("shape", [(2**60,), (2**60, 0), (0, 2**60), (3,)])
+def test_the_fast_way_makes_nothing_longer_than_the_text(shape: tuple[int, ...]) -> None:
+    text = b"[[1, 2]]" if len(shape) == 1 else b"[[[1, 2]]]"
+
+    assert decode_tensor(text, [shape]) is None
+
+
 def test_a_number_beyond_float64_is_left_to_the_slow_way() -> None:
     assert decode_tensor(b"[[1, 1e999]]", [(2,)]) is None
 

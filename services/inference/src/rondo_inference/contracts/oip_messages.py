@@ -77,7 +77,8 @@ def _typed(one: pb.ModelInferRequest.InferInputTensor) -> Tensor:
     if field is None:
         known = ", ".join(_FIELDS)
         raise Invalid(f"input {one.name!r}: {one.datatype!r} as contents is none of {known}")
-    count, values = check_shape(one.name, one.shape), getattr(one.contents, field)
+    values = getattr(one.contents, field)
+    count = check_shape(f"input {one.name!r}", one.shape)
     if len(values) != count:
         raise Invalid(
             f"input {one.name!r} has {len(values)} {field}, shape {list(one.shape)} has {count}"

@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 
 from rondo_core.errors import Invalid
-from rondo_inference.domain.tensors import MAX_AXES, Tensor, datatype_of
+from rondo_inference.domain.tensors import Tensor, check_shape, datatype_of
 
 __all__ = ["decode_npy", "decode_npz", "encode_npy", "encode_npz"]
 
@@ -121,8 +121,9 @@ def _header(text: bytes) -> tuple[np.dtype[np.generic], bool, tuple[int, ...]]:
     if dtype is None or dtype.kind not in _KINDS or dtype.itemsize == 0:
         raise Invalid(f"a .npy file of {descr!r} is not read here; nothing is unpickled")
     sides = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
-    if not sides or len(shape) > MAX_AXES or type(fortran) is not bool:
+    if not sides or type(fortran) is not bool:
         raise Invalid("the .npy header is malformed")
+    check_shape("the .npy file", shape)
     return dtype, fortran, shape
 
 

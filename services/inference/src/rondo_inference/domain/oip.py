@@ -125,7 +125,7 @@ def _raw(info: TensorInfo, body: bytes) -> Tensor:
     if shape.count(-1) > 1:
         raise Invalid(f"input {info.name!r} has several variable sides: {list(info.shape)}")
     if -1 in shape:
-        fixed = check_shape(info.name, [side for side in shape if side != -1])
+        fixed = check_shape(f"input {info.name!r}", [side for side in shape if side != -1])
         size = max(1, fixed) * info.dtype.itemsize
         shape[shape.index(-1)] = len(body) // size
     return decode_raw(info.name, info.datatype, shape, body)
@@ -193,7 +193,7 @@ def _json_tensor(one: _Input) -> Tensor:
         raise Invalid(
             f"input {one.name!r}: datatype {one.datatype!r} is none of {', '.join(DTYPES)}"
         )
-    count, text = check_shape(one.name, one.shape), bytes(one.data)
+    count, text = check_shape(f"input {one.name!r}", one.shape), bytes(one.data)
     found = _fast(one, text)
     if found is None:
         found = tensor_from_json(one.name, one.datatype, decode_json(text))

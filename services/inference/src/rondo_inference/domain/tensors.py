@@ -42,6 +42,8 @@ BYTES = "BYTES"
 BF16 = "BF16"
 MAX_AXES = 32
 """NumPy of all supported releases makes arrays of so many axes."""
+_MOST_EMPTY = 65_536
+"""A tensor without elements has at most so many rows, which cost its sender no bytes."""
 _LENGTH_BYTES = 4
 
 DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
@@ -168,13 +170,16 @@ def check_shape(name: str, shape: Sequence[int]) -> int:
     """Return how many elements a stranger's shape has.
 
     Raises:
-        Invalid: too many axes, or a side that is negative.
+        Invalid: too many axes, a side that is negative, or large sides beside one of 0.
     """
     if len(shape) > MAX_AXES or min(shape, default=0) < 0:
+        raise Invalid(f"{name}: shape {list(shape)[:MAX_AXES]} is not up to {MAX_AXES} sides >= 0")
+    count = math.prod(shape)
+    if not count and math.prod(filter(None, shape)) > _MOST_EMPTY:
         raise Invalid(
-            f"input {name!r}: shape {list(shape)[:MAX_AXES]} is not up to {MAX_AXES} sides >= 0"
+            f"{name}: shape {list(shape)} holds nothing; its other sides make up to {_MOST_EMPTY}"
         )
-    return math.prod(shape)
+    return count
 
 
 def decode_raw(name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview) -> Tensor:
@@ -193,10 +198,11 @@ def decode_raw(name: str, datatype: str, shape: Sequence[int], data: bytes | mem
         >>> decode_raw("x", "INT16", [2], bytes([1, 0, 2, 0])).tolist()
         [1, 2]
     """
-    count = check_shape(name, shape)
+    count = check_shape(f"input {name!r}", shape)
     if datatype == BYTES:
+        elements = list(_elements(name, memoryview(data), count))  # before there is room for them
         found = np.empty(count, object)
-        found[:] = list(_elements(name, memoryview(data), count))
+        found[:] = elements
         return found.reshape(tuple(shape))
     dtype = np.dtype("<u2") if datatype == BF16 else DTYPES.get(datatype)
     if dtype is None:
