@@ -33,6 +33,7 @@ CounterName = Literal[
     "rondo_evaluations_total",
     "rondo_batch_chunks_total",
     "rondo_batch_jobs_total",
+    "rondo_batch_out_of_range_total",
     "rondo_http_requests_total",
     "rondo_swaps_total",
     "rondo_load_failures_total",

@@ -20,6 +20,7 @@ from rondo_inference.domain.batch_records import read_csv, read_lines, read_rows
 from rondo_inference.page.forms import Asked
 from rondo_inference.page.outcomes import MOST_LINES, ROWS_AT_ONCE, as_csv, outcome
 from tests.unit.rondo_inference.asked import Reply, Service, running
+from tests.unit.rondo_inference.batch_world import BatchWorld
 from tests.unit.rondo_inference.exported import HOMES, homes_export, write_version
 from tests.unit.rondo_inference.test_inference_grpc import Caller
 
@@ -209,6 +210,20 @@ def test_a_batch_record_is_refused_or_has_a_warning() -> None:
         {"price": 95, "warning": "column 'area': 9.0 is below minimum 10.0"},
         {"column": "rooms", "error": "44.0 is above maximum 9.5"},
     ]
+
+
+def test_a_worker_counts_the_numbers_of_a_job_beyond_bounds_once() -> None:
+    world, found = BatchWorld(), homes_export()
+    found.store(world.store)
+    rows = b"rooms,area\n1,5\n2,6\n3,50\n"
+    world.make(rows, export=found)
+
+    world.work()
+    world.worker.score("job1", 0)
+
+    registry = world.metrics.registry
+    labels = {"kind": found.alias.model, "outcome": "ok"}
+    assert registry.get_sample_value("rondo_batch_out_of_range_total", labels) == 2
 
 
 def test_warnings_of_a_batch_stay_with_their_records_behind_refused_ones() -> None:

@@ -1,8 +1,11 @@
 """The task ``score``: one chunk of records becomes one create-once object."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from rondo_core.errors import Invalid
+from rondo_core.input_bounds import warned
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.model_store import AlreadyExists
@@ -25,15 +28,30 @@ from rondo_inference.domain.batch_records import (
 )
 from rondo_inference.engines.engine import Engine
 
-__all__ = ["MOST_TRIES", "file_names", "score_chunk"]
+__all__ = ["MOST_TRIES", "ChunkOutcome", "file_names", "score_chunk"]
 
 MOST_TRIES = 5
 """A chunk that was begun more often and never finished ends its workers: the job fails."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkOutcome:
+    """What came of a task.
+
+    Attributes:
+        word: for the log and the metrics.
+        model: of the job, where the chunk was scored.
+        beyond: numbers beyond bounds of their columns that were answered all the same.
+    """
+
+    word: str
+    model: str = ""
+    beyond: int = 0
+
+
 def score_chunk(
     job_id: str, index: int, *, ports: Ports, models: Models, hints: Hints, limits: ChunkLimits
-) -> str:
+) -> ChunkOutcome:
     """Score a chunk unless it is finished, and ask for the next one of its lane, or for the join.
 
     Raises:
@@ -42,20 +60,22 @@ def score_chunk(
     """
     job = read_job(job_id, ports.rows)
     if job is None or job.state != "RUNNING":
-        return "not-running"
+        return ChunkOutcome("not-running")
     if ports.objects.head(chunk_key(job_id, index)) is not None:
-        return "finished"
+        return ChunkOutcome("finished")
     if not _begun(job, index, ports):
-        return "not-running"
+        return ChunkOutcome("not-running")
     plan, _ = read_plan(job_id, ports.objects)
     with failing(job, ports, where=_place(plan, index)):
-        content = _scored(job, plan, index, ports=ports, models=models, rows=limits.engine_rows)
+        content, beyond = _scored(
+            job, plan, index, ports=ports, models=models, rows=limits.engine_rows
+        )
     try:
         ports.objects.put(chunk_key(job_id, index), content)
     except AlreadyExists:
-        return "beaten"  # another worker was first: its bytes count, and it goes on
+        return ChunkOutcome("beaten")  # another worker was first: its bytes count, and it goes on
     _go_on(job, index + limits.lanes, len(plan.chunks), ports, hints)
-    return "scored"
+    return ChunkOutcome("scored", job.model, beyond)
 
 
 def file_names(plan: Plan, index: int) -> tuple[str, ...]:
@@ -92,12 +112,13 @@ def _place(plan: Plan, index: int) -> str:
 
 def _scored(
     job: BatchJob, plan: Plan, index: int, *, ports: Ports, models: Models, rows: int
-) -> bytes:
+) -> tuple[bytes, int]:
     spec = models.spec(job.alias)
     records = _read(job, plan, index, ports=ports, models=models)
     outputs = _predicted(models.engine(job.alias), spec, records.inputs, rows)
     lines = output_lines(spec, job.accept, records, outputs, file_names(plan, index))
-    return pack(ScoredChunk(records=records.total, faults=records.faults), lines)
+    beyond = sum(one.rows for one in warned(spec.input, records.inputs))
+    return pack(ScoredChunk(records=records.total, faults=records.faults), lines), beyond
 
 
 def _read(job: BatchJob, plan: Plan, index: int, *, ports: Ports, models: Models) -> Records:

@@ -107,8 +107,12 @@ class BatchWorker:
                 hints=self.hints,
                 limits=self.limits,
             )
-        self.metrics.count("rondo_batch_chunks_total", outcome=outcome)
-        return outcome
+        self.metrics.count("rondo_batch_chunks_total", outcome=outcome.word)
+        if outcome.beyond:
+            self.metrics.count(
+                "rondo_batch_out_of_range_total", kind=outcome.model, amount=outcome.beyond
+            )
+        return outcome.word
 
     def join(self, job_id: str) -> str:
         """Complete a job; see `join_job`."""
