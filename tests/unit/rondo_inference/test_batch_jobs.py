@@ -15,7 +15,12 @@ from rondo_inference.batch.sweep import ask_for_plans
 from rondo_inference.batch.tasks import run_task
 from rondo_inference.batch.wire import InputFile, NewJob
 from rondo_inference.domain.batch_changes import requested_event
-from rondo_inference.domain.batch_job import chunk_key, chunks_folder, job_key
+from rondo_inference.domain.batch_job import (
+    chunk_key,
+    chunks_folder,
+    job_key,
+    job_pk,
+)
 from tests.unit.rondo_inference.batch_world import BatchWorld
 from tests.unit.rondo_inference.exported import prices_export, shapes_export
 
@@ -488,7 +493,7 @@ def test_delete_takes_everything_of_a_job_and_nothing_else(world: BatchWorld) ->
     with pytest.raises(NotFound, match="has no batch job"):
         world.orders.show("prices", gone)
     assert not [key for key in world.store.keys("batch/") if gone in key]
-    assert world.rows.query(f"BATCH#{gone}") == []
+    assert [row["SK"] for row in world.rows.query(f"BATCH#{gone}")] == ["LINKS"]
     assert world.output(kept) == ANSWERS
     with pytest.raises(NotFound):
         world.orders.delete("prices", gone)
@@ -582,6 +587,35 @@ def test_messages_become_hints_each_job_once(world: BatchWorld) -> None:
     ask_for_plans([event, event], hints=world.hints)
 
     assert list(world.hints.waiting) == [("plan", job_id)]
+
+
+def test_what_is_sent_for_a_deleted_job_does_not_stay(world: BatchWorld) -> None:
+    wanted = NewJob(content_type="text/csv", files=[InputFile(size=3)])
+    view = world.orders.make(world.export.alias, wanted)
+    (link,) = view.uploads
+    world.orders.delete("prices", view.job_id)
+    assert world.links.put(link.url, link.headers, b"1,2") == 200
+
+    world.sweep()
+    before = world.store.keys("batch/")
+    world.sweep(60 + 3600)
+
+    assert before == [f"batch/inputs/{view.job_id}/input"]
+    assert world.store.keys("batch/") == []
+    assert list(world.rows.active("batch")) == []
+
+
+def test_nothing_is_left_of_a_job_that_is_deleted_when_its_links_are_no_longer_good(
+    world: BatchWorld,
+) -> None:
+    job_id = world.make(b"1,Aa\n")
+    world.work()
+    world.clock.advance(60 + 3600)
+
+    world.orders.delete("prices", job_id)
+
+    assert list(world.rows.active("batch")) == []
+    assert world.rows.query(job_pk(job_id)) == []
 
 
 def test_tasks_of_a_job_that_was_deleted_do_nothing(world: BatchWorld) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 
@@ -35,6 +36,8 @@ from rondo_inference.domain.batch_job import (
 __all__ = ["Orders"]
 
 _LISTED = 100
+_LONGEST_UPLOAD = timedelta(hours=1)
+"""What began while its link was good is in the store so long after it, at the latest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +194,10 @@ class Orders:
         rows = self.ports.rows
         for item in rows.query(job_pk(job_id), "CHUNK#"):
             rows.commit(Delete(Key(str(item["PK"]), str(item["SK"]))))
-        rows.commit(*deleted_changes(job))
+        until = job.created_at + timedelta(seconds=self.link_seconds) + _LONGEST_UPLOAD
+        sent = job.input.startswith(input_folder(job_id))  # else it was in the store already
+        open_until = until if sent and until > self.ports.clock.now() else None
+        rows.commit(*deleted_changes(job, open_until))
 
     def _job(self, model: str, job_id: str) -> BatchJob:
         job = read_job(job_id, self.ports.rows)

@@ -8,11 +8,18 @@ from rondo_core.errors import Invalid
 from rondo_core.events import BatchRequested
 from rondo_core.outbox import relay
 from rondo_core.rows import from_item
+from rondo_core.run_store import Delete
 from rondo_core.sightings import Sightings
 from rondo_inference.batch.ending import end_job, read_job
 from rondo_inference.batch.planning import ask_for_chunks
 from rondo_inference.batch.ports import Hints, Ports
-from rondo_inference.domain.batch_job import SERVICE, BatchJob
+from rondo_inference.domain.batch_job import (
+    SERVICE,
+    BatchJob,
+    OpenLinks,
+    input_folder,
+    links_key,
+)
 
 __all__ = ["BatchSweeper", "ask_for_plans"]
 
@@ -57,6 +64,9 @@ class BatchSweeper:
         relay(service=SERVICE, store=self.ports.rows, publish=self.ports.publish)
         for item in self.ports.rows.active("batch"):
             try:
+                if item["SK"] == "LINKS":
+                    self._end_links(from_item(item, OpenLinks))
+                    continue
                 listed = from_item(item, BatchJob)
             except Invalid:
                 log.exception("row skipped", extra={"outcome": "invalid"})
@@ -65,6 +75,12 @@ class BatchSweeper:
             if job is not None and not job.is_over:
                 self._sweep(job)
         self.sightings.end_sweep()
+
+    def _end_links(self, links: OpenLinks) -> None:
+        """Remove what came by the links of a deleted job, once nothing more can come."""
+        if self.ports.clock.now() >= links.until:
+            self.ports.folders.remove(input_folder(links.job_id))
+            self.ports.rows.commit(Delete(links_key(links.job_id)))
 
     def _sweep(self, job: BatchJob) -> None:
         if (reason := job.overdue(self.ports.clock.now())) is not None:

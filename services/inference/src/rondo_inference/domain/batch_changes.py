@@ -10,8 +10,10 @@ from rondo_inference.domain.batch_job import (
     MOVING,
     BatchJob,
     BatchPointer,
+    OpenLinks,
     chunk_row_key,
     job_key,
+    links_key,
     pointer_key,
 )
 
@@ -107,10 +109,19 @@ def end_changes(
     )
 
 
-def deleted_changes(job: BatchJob) -> list[Change]:
-    """Forget a job that is over or never began, but for the rows of its chunks."""
+def deleted_changes(job: BatchJob, links_until: datetime | None) -> list[Change]:
+    """Forget a job that is over or never began, but for the rows of its chunks.
+
+    Args:
+        job: which.
+        links_until: from when on nothing can come by its links; None: nothing can now.
+    """
     idle = OneOf("state", ("WAITING", "COMPLETED", "FAILED", "CANCELLED"))
-    return [Delete(job_key(job.job_id), (idle,)), Delete(pointer_key(job))]
+    left: list[Change] = []
+    if links_until is not None:
+        row = OpenLinks(job_id=job.job_id, until=links_until)
+        left.append(Put(links_key(job.job_id), to_item(row)))
+    return [Delete(job_key(job.job_id), (idle,)), Delete(pointer_key(job)), *left]
 
 
 def requested_event(job: BatchJob, now: datetime) -> BatchRequested:

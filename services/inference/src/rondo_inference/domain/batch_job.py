@@ -2,7 +2,8 @@
 
 ``BATCH#job / META`` is the truth: WAITING (for its input) → SUBMITTED → RUNNING (planned) →
 COMPLETED or FAILED; CANCELLED from each of the first three, and SUBMITTED again from there.
-``BATCH#job / CHUNK#n`` counts how often a chunk was begun. That a chunk is finished is an object.
+``BATCH#job / CHUNK#n`` counts how often a chunk was begun; ``BATCH#job / LINKS``
+outlives the job. That a chunk is finished is an object.
 """
 
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ __all__ = [
     "BatchPointer",
     "BatchState",
     "ChunkRow",
+    "OpenLinks",
     "chunk_key",
     "chunk_row_key",
     "chunks_folder",
@@ -27,6 +29,7 @@ __all__ = [
     "job_key",
     "job_pk",
     "jobs_pk",
+    "links_key",
     "plan_key",
     "pointer_key",
     "result_folder",
@@ -111,6 +114,15 @@ class ChunkRow(AnyRow, frozen=True, kw_only=True):
     tries: int = 0
 
 
+class OpenLinks(AnyRow, frozen=True, kw_only=True):
+    """``BATCH#job / LINKS``: the job was deleted, but what is put at its links would still stay."""
+
+    job_id: str
+    until: datetime
+    """From then on nothing can come any more."""
+    active: Literal["batch"] = "batch"
+
+
 def job_pk(job_id: str) -> str:
     """Partition of a job."""
     return f"BATCH#{job_id}"
@@ -129,6 +141,11 @@ def jobs_pk(model: str) -> str:
 def chunk_row_key(job_id: str, index: int) -> Key:
     """Key of a chunk's row."""
     return Key(job_pk(job_id), f"CHUNK#{index:06d}")
+
+
+def links_key(job_id: str) -> Key:
+    """Key of the row that is left of a deleted job while its links are good."""
+    return Key(job_pk(job_id), "LINKS")
 
 
 def pointer_key(job: BatchJob) -> Key:
