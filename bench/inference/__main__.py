@@ -14,10 +14,11 @@ from rich.table import Table
 import bench.inference
 from bench import machine
 from bench.inference.lifecycle import many_models, swaps
+from bench.inference.promptness import pings, starts
 from bench.inference.servers import BUILD, MODELS, ours, servers
 from bench.inference.speed import compare, one_connection, tiny
 
-PARTS = ("servers", "one connection", "tiny", "swaps", "many models")
+PARTS = ("servers", "one connection", "tiny", "swaps", "many models", "pings", "starts")
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
@@ -50,6 +51,8 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         console.print("784-128-10", name, {key: round(value, 2) for key, value in one.items()})
     for name in [one for one in ("swaps", "many models") if one in found]:
         console.print(name, {key: round(one, 1) for key, one in found[name].items()})
+    for name in [one for one in ("pings", "starts") if one in found]:
+        console.print(name, {key: round(one, 2) for key, one in found[name].items()})
 
 
 def _compared(only: Sequence[str] | None, turns: int, seconds: float) -> object:
@@ -79,6 +82,8 @@ def main() -> None:
         "tiny": lambda: tiny(turns, seconds),
         "swaps": lambda: swaps(options.swaps),
         "many models": lambda: many_models(options.models, held=20),
+        "pings": lambda: pings(turns * seconds),
+        "starts": starts,
     }
     result: dict[str, Any] = {
         "machine": machine.machine() | {"load": os.getloadavg()[0]},

@@ -1,0 +1,65 @@
+"""How soon somebody is answered: a ping while the server has all it can do, and after its start."""
+
+import http.client
+import shutil
+import statistics
+import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from bench.inference.asked import as_json
+from bench.inference.measuring import Measured, load, running
+from bench.inference.servers import MODELS, on_folder, ours
+
+CONNECTIONS = 16
+_PAUSE_SECONDS = 0.01
+_STARTS = 5
+_SMALL = "digits"
+
+
+def pings(seconds: float) -> dict[str, float]:
+    """Ping on one connection while sixteen others send JSON without pause; milliseconds."""
+    server = ours()
+    data = server.requests["json"]
+    with running(server, data) as (port, pid, _first), ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(load, port, pid, data, CONNECTIONS, seconds)
+        times = sorted(_pinged(port, loading))
+        under = loading.result()
+    return {
+        "pings": len(times),
+        "requests_per_second": under["requests_per_second"],
+        "errors": under["errors"],
+        "p50_ms": statistics.median(times) * 1e3,
+        "p99_ms": times[int(len(times) * 0.99)] * 1e3,
+        "max_ms": times[-1] * 1e3,
+    }
+
+
+def _pinged(port: int, loading: "Future[Measured]") -> list[float]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    times: list[float] = []
+    while not loading.done():
+        start = time.perf_counter()
+        connection.request("GET", "/ping")
+        response = connection.getresponse()
+        response.read()
+        times.append(time.perf_counter() - start)
+        if response.status != http.HTTPStatus.OK:
+            raise SystemExit(f"/ping was answered {response.status}")
+        time.sleep(_PAUSE_SECONDS)
+    connection.close()
+    return times
+
+
+def starts() -> dict[str, float]:
+    """Start the server with the digits model alone; seconds until its first prediction."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        shutil.copytree(MODELS / _SMALL, folder / _SMALL)
+        server, first = on_folder(folder), as_json(f"/v1/models/{_SMALL}:predict", 1)
+        times = []
+        for _ in range(_STARTS):
+            with running(server, first) as (_port, _pid, seconds):
+                times.append(seconds)
+    return {"starts": _STARTS, "median_seconds": statistics.median(times), "most": max(times)}
