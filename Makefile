@@ -149,6 +149,10 @@ bench-round: install ## Measure rounds
 bench-aggregation: install ## Measure the kernels beside read(), NumPy and the peers (ARGUMENTS="--parameters 25000000 --no-peers")
 	$(BIN)/python -m bench.aggregation $(ARGUMENTS)
 
+.PHONY: bench-two-workers
+bench-two-workers: install ## Measure two workers against one, beside two processes that only read (10 GB of files)
+	$(BIN)/python -m bench.two_workers $(ARGUMENTS)
+
 .PHONY: bench-scaling
 bench-scaling: install ## Measure seconds and memory against workers, clients and parameters, and draw docs/images/scaling.svg
 	$(BIN)/python -m bench.scaling $(ARGUMENTS)

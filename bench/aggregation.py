@@ -80,28 +80,33 @@ def two_workers(part: str, folder: Path, clients: int, repeats: int) -> Result:
     """Measure two processes that do half of a part each; the slower one counts."""
     seconds, busy, peak = [], [], 0.0
     for _ in range(repeats):
-        started = [
-            subprocess.Popen(
-                [*_ours(part, folder, clients, 1), f"{share}/2"],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for share in (0, 1)
-        ]
-        for process in started:
-            assert process.stdout is not None  # noqa: S101 - it was asked for
-            process.stdout.readline()
-        for process in started:
-            assert process.stdin is not None  # noqa: S101 - it was asked for
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        results = [_result(process.communicate()[0]) for process in started]
+        results = [_result(output) for output in together(part, folder, clients, 2)]
         seconds.append(max(result.median for result in results))
         busy.append(max(result.busy for result in results))
         peak = max(peak, *(result.peak_private_mib for result in results))
     return Result(tuple(seconds), tuple(busy), peak)
+
+
+def together(part: str, folder: Path, clients: int, workers: int) -> list[str]:
+    """Share a part among processes that begin at the same time; return what each reports."""
+    started = [
+        subprocess.Popen(
+            [*_ours(part, folder, clients, 1), f"{share}/{workers}"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for share in range(workers)
+    ]
+    for process in started:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        process.stdout.readline()
+    for process in started:
+        assert process.stdin is not None  # noqa: S101 - it was asked for
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.communicate()[0] for process in started]
 
 
 def peer(name: str, what: str, folder: Path, clients: int, repeats: int) -> Result | None:

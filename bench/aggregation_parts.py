@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.peers.measuring import measured, report
 from bench.peers.raw_files import save_result
+from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_aggregator.strategies.kernels import warm
 from rondo_aggregator.strategies.registry import named
 from rondo_aggregator.strategies.rounds import (
@@ -27,6 +28,8 @@ from rondo_core.layout import FLOAT32, Float32Array
 from rondo_core.weights import layout_of_file
 
 STRETCH = 1024 * 1024
+MEMORY_BYTES = 512 * 1024 * 1024
+"""Far more than any cache holds."""
 
 
 def paths(folder: Path, clients: int) -> list[Path]:
@@ -83,6 +86,12 @@ def read_whole(files: Sequence[Path]) -> None:
         path.read_bytes()
 
 
+def read_memory(block: Float64Array, size: int) -> None:
+    """Look at ``size`` bytes of private memory that is there already: what memory gives at most."""
+    for _ in range(-(-size // block.nbytes)):
+        block.max()
+
+
 def blocked_numpy(inputs: Inputs) -> None:
     """Sum in float64 with NumPy alone, block by block."""
     weights = np.array(inputs.examples, np.float64)
@@ -127,8 +136,11 @@ def main() -> None:
         function = np.median if name == "median" else np.sort
         report(measured(lambda: function(block, axis=0), repeats=repeats))
         return
+    if part == "memory":
+        memory = np.ones(MEMORY_BYTES // 8)
+        works[part] = lambda: read_memory(memory, 4 * inputs.columns * clients // shares)
     work = works.get(part, lambda: combine(part, inputs_of(folder, clients), first, last))
-    if shares > 1:  # the others are ready when they say so, and begin when they are told
+    if len(sys.argv) > 5:  # noqa: PLR2004 - the others are ready when they say so, and begin when they are told
         work()
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -4,6 +4,7 @@ Needs the standard library alone, since the peers' environments have nothing of 
 """
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -27,7 +28,8 @@ def measured(
     """Time a piece of work.
 
     Returns:
-        Seconds of each repeat by the clock and by the processor, and the peak of private memory.
+        Seconds of each repeat by the clock and by the processor, how many of the latter were the
+        system's, page faults of each, and the peak of private memory.
         The processor's time is what a core that is shared with others tells the truth in.
     """
     if warm_up:
@@ -40,15 +42,25 @@ def measured(
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    seconds, processor = [], []
+    seconds, processor, system, faults = [], [], [], []
     for _ in range(repeats):
+        before = resource.getrusage(resource.RUSAGE_SELF)
         start, busy = time.perf_counter(), time.process_time()
         work()
         seconds.append(time.perf_counter() - start)
         processor.append(time.process_time() - busy)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        system.append(after.ru_stime - before.ru_stime)
+        faults.append(after.ru_minflt - before.ru_minflt)
     done.set()
     watcher.join()
-    return {"seconds": seconds, "processor": processor, "peak_private_mib": round(max(peak), 1)}
+    return {
+        "seconds": seconds,
+        "processor": processor,
+        "system": system,
+        "faults": faults,
+        "peak_private_mib": round(max(peak), 1),
+    }
 
 
 def report(result: object) -> None:
