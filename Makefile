@@ -153,6 +153,10 @@ bench-aggregation: install ## Measure the kernels beside read(), NumPy and the p
 bench-two-workers: install ## Measure two workers against one, beside two processes that only read (10 GB of files)
 	$(BIN)/python -m bench.two_workers $(ARGUMENTS)
 
+.PHONY: bench-encoded
+bench-encoded: install ## Measure the weighted mean of updates in each encoding
+	$(BIN)/python -m bench.encoded $(ARGUMENTS)
+
 .PHONY: bench-scaling
 bench-scaling: install ## Measure seconds and memory against workers, clients and parameters, and draw docs/images/scaling.svg
 	$(BIN)/python -m bench.scaling $(ARGUMENTS)
