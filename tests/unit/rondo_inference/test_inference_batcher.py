@@ -1,6 +1,7 @@
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFu
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.stats import Stats
 
+CHEAP = 1e-4  # seconds that a row is said to cost: the loop has as much to do as an engine
 SLOW = 1.0  # seconds that a row is said to cost, so that nothing is computed in the loop
 
 
@@ -117,6 +119,72 @@ def test_an_idle_engine_starts_at_once_and_others_gather_while_it_is_busy() -> N
 
     assert flat(outputs) == [[2], [4], [6], [8]]
     assert gate.batches == [1, 3]
+
+
+def test_of_cheap_rows_an_engine_takes_half_and_then_goes_on_without_the_loop() -> None:
+    gate = Gate()
+
+    async def ask(batcher: Batcher) -> list[Tensors]:
+        asking = [asyncio.ensure_future(batcher.run(rows(n))) for n in range(16)]
+        await settle()
+        gate.open.set()
+        await_batches(gate, 3)  # the loop does nothing meanwhile
+        return await asyncio.gather(*asking)
+
+    with batching(gate, row_seconds=CHEAP) as batcher:
+        outputs = asyncio.run(ask(batcher))
+        assert batcher.idle
+
+    assert flat(outputs) == [[2 * n] for n in range(16)]
+    assert gate.batches == [8, 4, 4]
+    assert batcher.stats.queued.count == 16
+
+
+def await_batches(gate: Gate, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while len(gate.batches) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def test_an_engine_leaves_the_others_their_turn_between_its_batches() -> None:
+    mine, other = Gate(), Gate()
+    order: list[str] = []
+
+    def noted(name: str, gate: Gate) -> Callable[[Tensors], Tensors]:
+        def compute(inputs: Tensors) -> Tensors:
+            outputs = gate(inputs)
+            order.append(name)
+            return outputs
+
+        return compute
+
+    async def ask(first: Batcher, second: Batcher) -> None:
+        asking = [asyncio.ensure_future(first.run(rows(n))) for n in range(8)]
+        await settle()
+        asking += [asyncio.ensure_future(second.run(rows(n))) for n in range(2)]
+        await settle()
+        mine.open.set()
+        other.open.set()
+        await asyncio.gather(*asking)
+
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.run(
+            ask(
+                *(
+                    Batcher(
+                        noted(name, gate),
+                        merges=True,
+                        limits=BatchLimits(),
+                        executor=executor,
+                        stats=Stats(),
+                        row_seconds=CHEAP,
+                    )
+                    for name, gate in (("mine", mine), ("other", other))
+                )
+            )
+        )
+
+    assert order == ["mine", "other", "mine"]
 
 
 def test_a_batch_is_no_larger_than_allowed_and_shapes_are_not_mixed() -> None:

@@ -1,10 +1,13 @@
 """Brings requests to an engine: at once while it is idle, gathered while it is busy.
 
-Everything but the engine's run happens in the event loop, so nothing is locked. Requests that are
-read in the same turn of the loop are merged, and so are those that wait while the engine computes;
-nobody ever waits for company. The order is kept. A request with many rows is cut, so that all
-engines work on it. A single small request on an idle engine is computed right here, without the
-way through another thread.
+Requests that are read in the same turn of the loop are merged, and so are those that wait while the
+engine computes; nobody ever waits for company. Where rows cost little, an engine takes one half of
+what waits, and the loop writes answers and reads requests while it computes: it takes the other
+half itself when it is done. The order is kept. A request with many rows is cut, so that all engines
+work on it. A single small request on an idle engine is computed right here, without the way through
+another thread.
+
+Everything but the engine's run, and the taking of what it runs, happens in the event loop.
 """
 
 import asyncio
@@ -17,10 +20,11 @@ import numpy as np
 
 from rondo_core.errors import RondoError
 from rondo_core.tracing import around, record
-from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFull
+from rondo_inference.domain.batching import BatchLimits, DeadlinePassed
 from rondo_inference.domain.tensors import Tensors, rows_of
 from rondo_inference.merging import Job, Run, computed, recorded
 from rondo_inference.stats import Stats
+from rondo_inference.waiting import Waiting
 
 __all__ = ["Batcher"]
 
@@ -59,9 +63,7 @@ class Batcher:
         self._limits = limits
         self._executor = executor
         self._row_seconds = row_seconds
-        self._queue: deque[Job] = deque()
-        self._queued_rows = 0
-        self._running = 0
+        self._waiting = Waiting(limits, merges=merges)
         self._scheduled = False
 
     async def run(self, inputs: Tensors, *, alone: bool = False) -> Tensors:
@@ -126,7 +128,7 @@ class Batcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is computed."""
-        return not self._queue and not self._running
+        return self._waiting.idle
 
     def _parts(self, inputs: Tensors) -> list[Tensors]:
         rows = rows_of(inputs)
@@ -143,76 +145,60 @@ class Batcher:
         ]
 
     def _submit(self, inputs: Tensors, *, is_part: bool = False) -> "asyncio.Future[Tensors]":
-        loop, rows = asyncio.get_running_loop(), rows_of(inputs)
-        if self._queue and self._queued_rows + rows > self._limits.queue_rows:
-            raise QueueFull(f"{self._queued_rows} rows wait already; try again")
-        job = Job(inputs, rows, time.perf_counter(), is_part, loop.create_future(), around())
-        self._queue.append(job)
-        self._queued_rows += rows
-        if not self._scheduled and self._running < self._limits.engines:
+        loop = asyncio.get_running_loop()
+        queued_at = time.perf_counter()
+        job = Job(inputs, rows_of(inputs), queued_at, is_part, loop.create_future(), around())
+        self._waiting.put(job)
+        if not self._scheduled and self._waiting.wants_engine(self._row_seconds):
             self._scheduled = True
-            loop.call_soon(self._flush)
+            loop.call_soon(self._flush, loop)
         return job.future
 
-    def _flush(self) -> None:
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
-        while self._running < self._limits.engines and (batch := self._take()):
-            self._start(batch)
+        while batch := self._take(loop):
+            if len(batch) == 1 and self._is_small(batch[0].rows) and self._waiting.running == 1:
+                self._finish(batch, *self._run(batch))
+            else:
+                self._executor.submit(self._work, loop, batch)
 
-    def _take(self) -> list[Job]:
-        """Take the next jobs that fit into one batch; drop those that nobody waits for."""
-        batch: list[Job] = []
-        rows, now = 0, time.perf_counter()
-        while self._queue:
-            job = self._queue[0]
-            waited = now - job.queued_at
-            if waited > self._limits.queue_seconds and not job.future.done():
-                job.future.set_exception(
-                    DeadlinePassed(f"no engine was free within {self._limits.queue_seconds:g} s")
-                )
-            if job.future.done():
-                self._pop()
-                continue
-            if batch and not self._joins(job, batch, rows):
-                break
-            self._pop()
-            self.stats.waited(waited)
-            batch.append(job)
-            rows += job.rows
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: list[Job]) -> None:
+        """Compute a batch in a thread; go on with what waits, after what other versions want."""
+        run = self._run(batch)
+        loop.call_soon_threadsafe(self._finish, batch, *run)
+        if batch := self._take(loop):
+            self._executor.submit(self._work, loop, batch)
+
+    def _take(self, loop: asyncio.AbstractEventLoop) -> list[Job]:
+        batch, late = self._waiting.take(self._row_seconds)
+        if late:
+            loop.call_soon_threadsafe(self._refuse, late)
         return batch
 
-    def _joins(self, job: Job, batch: Sequence[Job], rows: int) -> bool:
-        """Parts of one request stay apart, or only one engine would work on it."""
-        fits = self._merges and rows + job.rows <= self._limits.rows
-        return fits and not (job.is_part and batch[0].is_part) and job.kind == batch[0].kind
+    def _refuse(self, late: Sequence[Job]) -> None:
+        for job in _unanswered(late):
+            job.future.set_exception(
+                DeadlinePassed(f"no engine was free within {self._limits.queue_seconds:g} s")
+            )
 
-    def _pop(self) -> None:
-        self._queued_rows -= self._queue.popleft().rows
+    def _run(self, batch: Sequence[Job]) -> tuple[float, Run | Exception]:
+        """Compute a batch in any thread; return when that began, and what came of it."""
+        start = time.perf_counter()
+        try:
+            return start, computed(self._compute, batch)
+        except Exception as exc:  # noqa: BLE001  (the waiting requests raise it)
+            return start, exc
+        finally:
+            self._waiting.done()
 
-    def _start(self, batch: list[Job]) -> None:
-        if len(batch) == 1 and self._is_small(batch[0].rows) and self.idle:
-            try:
-                run = self._run(batch)
-            except Exception as exc:  # noqa: BLE001  (the waiting request raises it)
-                batch[0].future.set_exception(exc)
-            else:
-                self._done(batch, run)
-            return
-        self._running += 1
-        running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, batch)
-        running.add_done_callback(lambda run: self._finish(batch, run))
-
-    def _finish(self, batch: list[Job], run: "asyncio.Future[Run]") -> None:
-        self._running -= 1
-        if run.cancelled():
-            for job in batch:
-                job.future.cancel()
-        elif (exc := run.exception()) is not None:
-            for job in _waiting(batch):
-                job.future.set_exception(exc)
+    def _finish(self, batch: list[Job], began_at: float, run: Run | Exception) -> None:
+        for job in batch:
+            self.stats.waited(began_at - job.queued_at)
+        if isinstance(run, Exception):
+            for job in _unanswered(batch):
+                job.future.set_exception(run)
         else:
-            self._done(batch, run.result())
-        self._flush()
+            self._done(batch, run)
 
     def _done(self, batch: list[Job], run: Run) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum(job.rows for job in batch)
@@ -226,10 +212,6 @@ class Batcher:
         self._row_seconds += _SMOOTHING * (steps[1] / max(rows, 1) - self._row_seconds)
         self.stats.ran(rows, steps, int(time.time() * 1000))
 
-    def _run(self, batch: Sequence[Job]) -> Run:
-        """Compute a batch; the only part that may run in another thread."""
-        return computed(self._compute, batch)
 
-
-def _waiting(batch: Sequence[Job]) -> Iterator[Job]:
+def _unanswered(batch: Sequence[Job]) -> Iterator[Job]:
     return (job for job in batch if not job.future.done())
