@@ -114,6 +114,81 @@ def test_requests_that_wait_for_their_turn_are_expected() -> None:
     assert seen == [1, 0]
 
 
+def test_who_sends_while_nobody_else_does_is_answered_before_anything_else() -> None:
+    answered: list[int] = []
+
+    async def conversation(one: Talk) -> None:
+        one.send(post("/first"))
+        await one.wire.until(1)
+        await asyncio.sleep(0)
+        one.send(post("/second"))
+        answered.append(len(one.wire.replies) - 1)
+
+    one = talk(conversation)
+
+    assert answered == [2]
+    assert one.echo.expected == 0
+    assert one.connection.is_idle
+
+
+def test_requests_of_several_callers_are_read_before_one_is_answered() -> None:
+    asked: list[list[str]] = []
+
+    async def conversation(one: Talk) -> None:
+        other = Connection(one.shared)
+        other.connection_made(Wire())
+        for _ in range(2):
+            one.send(post("/one"))
+            other.data_received(post("/other"))
+            asked.append(list(one.echo.asked))
+            await one.wire.until(len(asked))
+            await asyncio.sleep(0)
+
+    talk(conversation)
+
+    assert asked == [[], ["/one", "/other"]]
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_of_requests_sent_together_the_first_alone_is_answered_at_once(draining: bool) -> None:  # noqa: FBT001  (parametrized)
+    asked: list[str] = []
+    found: list[Reply] = []
+
+    async def conversation(one: Talk) -> None:
+        one.shared.latest = one.connection
+        one.send(post("/a") + post("/b") + post("/c"))
+        asked.extend(one.echo.asked)
+        found.extend(await one.wire.until(3))
+
+    one = talk(conversation, draining=draining)
+
+    assert asked == ["/a"]
+    assert [reply.json["path"] for reply in found] == ["/a", "/b", "/c"]
+    assert one.wire.is_closing() == draining
+
+
+def test_an_answer_that_is_begun_at_once_may_wait_and_may_fail() -> None:
+    closed: list[bool] = []
+
+    async def conversation(one: Talk) -> None:
+        one.shared.latest = one.connection
+        one.echo.gate = asyncio.Event()
+        one.send(post("/waits"))
+        assert (one.echo.asked, one.echo.expected) == (["/waits"], 1)
+        one.echo.gate.set()
+        (reply,) = await one.wire.until(1)
+        assert reply.json["path"] == "/waits"
+        await asyncio.sleep(0)
+        one.echo.gate = None
+        one.send(post("/broken"))
+        closed.append(one.wire.is_closing())
+
+    one = talk(conversation)
+
+    assert closed == [True]
+    assert one.echo.expected == 0
+
+
 def replies(count: int, *sent: bytes, **options: float) -> list[Reply]:
     found: list[Reply] = []
 

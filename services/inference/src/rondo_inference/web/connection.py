@@ -9,6 +9,7 @@ from rondo_inference.web.incoming import Incoming
 from rondo_inference.web.message import Message
 from rondo_inference.web.outgoing import Outgoing
 from rondo_inference.web.shared import Shared
+from rondo_inference.web.started import started
 from rondo_inference.web.stream import Stream, handshake
 from rondo_inference.web.written import written
 
@@ -37,6 +38,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         self._task: asyncio.Task[None] | None = None
         self._outgoing: Outgoing | None = None
         self._stream: Stream | None = None
+        self._at_once = False
         self._read_paused = False
         self._write_paused = False
         self.deadline = shared.time() + shared.rules.idle_seconds
@@ -64,7 +66,13 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
+        # Who sends while nobody else does is answered at once; else requests are read first, so
+        # that those of the same turn of the loop are computed together.
+        self._at_once, self._shared.latest = self._shared.latest is self, self
         rest = self._incoming.feed(data)
+        if self._at_once:
+            self._go_on()
+            self._at_once = False
         if rest and self._stream is not None:
             self._stream.data_received(rest)
 
@@ -87,7 +95,8 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
             if message.refusal is None:
                 return
         self._waiting.append(message)
-        self._go_on()
+        if not self._at_once:
+            self._go_on()
         if len(self._waiting) >= _MOST_AT_ONCE:
             text = f"{_MOST_AT_ONCE} requests wait for their turn; read their answers first"
             self._incoming.refuse(503, text)
@@ -159,8 +168,24 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
             return
         self._shared.app.expect(1)
         self._answering = message
-        self._task = asyncio.get_running_loop().create_task(self._respond(message))
-        self._task.add_done_callback(self._done)
+        if self._at_once:
+            self._at_once = False  # the next one lets others have their turn
+            self._begin(message)
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._respond(message))
+            self._task.add_done_callback(self._done)
+
+    def _begin(self, message: Message) -> None:
+        try:
+            task = started(self._respond(message))
+        except Exception:  # noqa: BLE001  (as a task that failed)
+            self._ended(failed=True)
+            return
+        if task is None:
+            self._ended(failed=False)
+            return
+        self._task = task
+        task.add_done_callback(self._done)
 
     async def _respond(self, message: Message) -> None:
         admission = message.admission
@@ -171,11 +196,14 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
+        self._ended(failed=task.cancelled() or task.exception() is not None)
+
+    def _ended(self, *, failed: bool) -> None:
         self._incoming.release(self._answering)
         self._shared.app.expect(-1)
         if self._outgoing is None or self._outgoing.transport.is_closing():
             return
-        if task.cancelled() or task.exception() is not None:
+        if failed:
             self.close()
             return
         if not self._waiting and not self._incoming.reading:

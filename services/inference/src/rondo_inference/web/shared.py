@@ -93,6 +93,7 @@ class Shared:
         write_seconds: as in ``rules``; less when the server ends.
         connections: those that are open.
         date: the header, renewed every second.
+        latest: the one that sent last.
     """
 
     app: App
@@ -102,6 +103,7 @@ class Shared:
     write_seconds: float = field(init=False)
     connections: set[Closing] = field(default_factory=set)
     date: bytes = b""
+    latest: Closing | None = None
 
     def __post_init__(self) -> None:
         """Be as patient as the rules say."""
