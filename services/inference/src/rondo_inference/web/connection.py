@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         """See ``asyncio.Protocol``."""
         # Who sends while nobody else does is answered at once; else requests are read first, so
         # that those of the same turn of the loop are computed together.
-        self._at_once, self._shared.latest = self._shared.latest is self, self
+        self._at_once = self._shared.latest is self
         rest = self._incoming.feed(data)
         if self._at_once:
             self._go_on()
@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
             if message.refusal is None:
                 return
         self._waiting.append(message)
+        self._shared.latest = self
         if not self._at_once:
             self._go_on()
         if len(self._waiting) >= _MOST_AT_ONCE:

@@ -93,7 +93,7 @@ class Shared:
         write_seconds: as in ``rules``; less when the server ends.
         connections: those that are open.
         date: the header, renewed every second.
-        latest: the one that sent last.
+        latest: the one that sent the last whole request.
     """
 
     app: App
