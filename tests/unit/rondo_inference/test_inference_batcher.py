@@ -312,22 +312,24 @@ def test_what_happened_is_noted() -> None:
     assert stats.batch_rows.cumulative()[1] == ("2.0", 1.0)
 
 
-def test_a_model_that_does_not_merge_gets_each_request_alone() -> None:
+@pytest.mark.parametrize("row_seconds", [1e-6, SLOW])
+def test_a_model_that_does_not_merge_gets_each_request_alone(row_seconds: float) -> None:
     gate = Gate()
     gate.open.set()
 
     async def ask(batcher: Batcher) -> list[Tensors]:
-        return await asyncio.gather(*(batcher.run(rows(n, n)) for n in range(2)))
+        return await asyncio.gather(*(batcher.run(rows(n, n)) for n in range(3)))
 
-    with ThreadPoolExecutor(1) as executor:
+    with ThreadPoolExecutor(1, thread_name_prefix="engine") as executor:
         batcher = Batcher(
             gate,
             merges=False,
             limits=BatchLimits(rows=1),
             executor=executor,
             stats=Stats(),
-            row_seconds=SLOW,
+            row_seconds=row_seconds,
         )
         asyncio.run(ask(batcher))
 
-    assert gate.batches == [2, 2]
+    assert gate.batches == [2, 2, 2]
+    assert any(name.startswith("engine") for name in gate.threads)  # while others wait

@@ -157,7 +157,7 @@ class Batcher:
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
         while batch := self._take(loop):
-            if len(batch) == 1 and self._is_small(batch[0].rows) and self._waiting.running == 1:
+            if len(batch) == 1 and self._is_small(batch[0].rows) and self._waiting.lone:
                 self._finish(batch, *self._run(batch))
             else:
                 self._executor.submit(self._work, loop, batch)

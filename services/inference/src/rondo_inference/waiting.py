@@ -39,9 +39,9 @@ class Waiting:
         self._running = 0
 
     @property
-    def running(self) -> int:
-        """Batches that were taken and are not done."""
-        return self._running
+    def lone(self) -> bool:
+        """Whether one batch was taken, is not done, and nothing else is there."""
+        return self._running == 1 and not self._jobs
 
     @property
     def idle(self) -> bool:
@@ -62,6 +62,10 @@ class Waiting:
 
     def wants_engine(self, row_seconds: float) -> bool:
         """Return whether another engine is to begin, at what a row is expected to cost."""
+        with self._lock:
+            return self._wants_engine(row_seconds)
+
+    def _wants_engine(self, row_seconds: float) -> bool:
         if not self._jobs:
             return False
         small = self._jobs[0].rows * row_seconds <= self._limits.inline_seconds
@@ -82,7 +86,7 @@ class Waiting:
         late: list[Job] = []
         now = time.perf_counter()
         with self._lock:
-            if not self.wants_engine(row_seconds):
+            if not self._wants_engine(row_seconds):
                 return batch, late
             rows, most = 0, self._most(row_seconds)
             while self._jobs:
