@@ -70,6 +70,20 @@ def test_a_single_small_request_is_computed_in_the_loop_itself() -> None:
     assert gate.threads == {threading.current_thread().name}
 
 
+def test_requests_that_cost_less_than_another_thread_are_computed_in_the_loop_together() -> None:
+    gate = Gate()
+    gate.open.set()
+
+    async def ask(batcher: Batcher) -> list[Tensors]:
+        return await asyncio.gather(*(batcher.run(rows(n)) for n in range(16)))
+
+    with batching(gate, row_seconds=1e-6) as batcher:
+        outputs = asyncio.run(ask(batcher))
+
+    assert flat(outputs) == [[2 * n] for n in range(16)]
+    assert (gate.batches, gate.threads) == ([16], {threading.current_thread().name})
+
+
 def test_a_request_that_is_alone_is_computed_before_anything_else() -> None:
     gate = Gate()
     gate.open.set()

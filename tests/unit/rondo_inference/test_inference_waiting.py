@@ -44,8 +44,11 @@ def sizes(one: Waiting, row_seconds: float) -> list[int]:
     return found
 
 
-def test_dear_rows_are_taken_together(loop: asyncio.AbstractEventLoop) -> None:
-    assert sizes(waiting(loop, *[1] * 16), DEAR) == [16]
+@pytest.mark.parametrize("row_seconds", [1e-6, DEAR])
+def test_rows_that_are_dear_or_cost_nothing_are_taken_together(
+    loop: asyncio.AbstractEventLoop, row_seconds: float
+) -> None:
+    assert sizes(waiting(loop, *[1] * 16), row_seconds) == [16]
 
 
 def test_of_cheap_rows_one_half_is_taken_but_no_few(loop: asyncio.AbstractEventLoop) -> None:

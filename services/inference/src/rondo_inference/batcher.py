@@ -4,8 +4,8 @@ Requests that are read in the same turn of the loop are merged, and so are those
 engine computes; nobody ever waits for company. Where rows cost little, an engine takes one half of
 what waits, and the loop writes answers and reads requests while it computes: it takes the other
 half itself when it is done. The order is kept. A request with many rows is cut, so that all engines
-work on it. A single small request on an idle engine is computed right here, without the way through
-another thread.
+work on it. A single small request on an idle engine is computed right here, and so are several that
+cost less than the way through another thread.
 
 Everything but the engine's run, and the taking of what it runs, happens in the event loop.
 """
@@ -24,7 +24,7 @@ from rondo_inference.domain.batching import BatchLimits, DeadlinePassed
 from rondo_inference.domain.tensors import Tensors, rows_of
 from rondo_inference.merging import Job, Run, computed, recorded
 from rondo_inference.stats import Stats
-from rondo_inference.waiting import Waiting
+from rondo_inference.waiting import HOP_SECONDS, Waiting
 
 __all__ = ["Batcher"]
 
@@ -157,10 +157,15 @@ class Batcher:
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
         while batch := self._take(loop):
-            if len(batch) == 1 and self._is_small(batch[0].rows) and self._waiting.lone:
+            if self._waiting.lone and self._is_quick(batch):
                 self._finish(batch, *self._run(batch))
             else:
                 self._executor.submit(self._work, loop, batch)
+
+    def _is_quick(self, batch: Sequence[Job]) -> bool:
+        if len(batch) == 1:
+            return self._is_small(batch[0].rows)
+        return sum(job.rows for job in batch) * self._row_seconds <= HOP_SECONDS
 
     def _work(self, loop: asyncio.AbstractEventLoop, batch: list[Job]) -> None:
         """Compute a batch in a thread; go on with what waits, after what other versions want."""

@@ -12,14 +12,18 @@ from collections.abc import Sequence
 from rondo_inference.domain.batching import BatchLimits, QueueFull
 from rondo_inference.merging import Job
 
-__all__ = ["Waiting"]
+__all__ = ["HOP_SECONDS", "Waiting"]
+
+HOP_SECONDS = 0.0001
+"""What it costs to have something computed in another thread, there and back, under load."""
 
 _FEW_ROWS = 4
 """A batch of fewer rows costs the usual model more for each; smaller ones are not cut off."""
 
 _CHEAP_ROWS = 8
 """Where so many take no longer than a small request may, the loop has as much to do as an engine:
-then it has a CPU for itself, and works on one half of the requests while the other is computed."""
+then it has a CPU for itself, and works on one half of the requests while the other is computed.
+Rows that cost next to nothing are not worth it."""
 
 
 class Waiting:
@@ -112,7 +116,8 @@ class Waiting:
             self._running -= 1
 
     def _is_cheap(self, row_seconds: float) -> bool:
-        return _CHEAP_ROWS * row_seconds <= self._limits.inline_seconds
+        few, many = _FEW_ROWS * row_seconds, _CHEAP_ROWS * row_seconds
+        return few >= HOP_SECONDS and many <= self._limits.inline_seconds
 
     def _most(self, row_seconds: float) -> int:
         if not self._is_cheap(row_seconds):
