@@ -1,6 +1,8 @@
 """Waits until a program answers, and says what it printed when it does not."""
 
 import http.client
+import itertools
+import secrets
 import socket
 import time
 import urllib.request
@@ -15,6 +17,12 @@ __all__ = ["NotReady", "await_ready", "free_port", "http_answers", "redis_answer
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 2.0
 _LOG_LINES = 20
+
+_PORTS = range(20_000, 32_768)
+"""Linux gives outgoing connections ports from 32768 on, other systems from 49152 on: one of those
+may be taken while a program that is to listen there starts, for as long as the connection lasts."""
+_turns = itertools.count(secrets.randbelow(len(_PORTS)))
+"""Nothing is given twice by one process, and seldom what another process gives."""
 
 
 class NotReady(Unavailable):
@@ -86,18 +94,31 @@ def redis_answers(port: int, password: str) -> Callable[[], bool]:
 
 
 def free_port(wanted: int = 0) -> int:
-    """A loopback port that nobody listens on now; another program might take it before its use.
+    """A loopback port that nobody listens on, and that no outgoing connection will be given.
 
     Args:
         wanted: taken if it is free; 0 wants none.
+
+    Raises:
+        Unavailable: all are taken.
     """
+    if wanted and _is_free(wanted):
+        return wanted
+    for _ in _PORTS:
+        port = _PORTS[next(_turns) % len(_PORTS)]
+        if _is_free(port):
+            return port
+    raise Unavailable(f"no loopback port from {_PORTS[0]} to {_PORTS[-1]} is free")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:
-            listener.bind(("127.0.0.1", wanted))
+            listener.bind(("127.0.0.1", port))
         except OSError:
-            listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+            return False
+        return True
 
 
 def _tail(log: Path) -> str:

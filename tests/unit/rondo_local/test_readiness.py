@@ -1,6 +1,7 @@
 """Waiting for a program, and what is said when it does not come."""
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,16 @@ def test_a_program_that_stays_silent_is_given_up_at_the_deadline(tmp_path: Path)
             await_ready("server", lambda: False, supervisor, deadline_seconds=0.1)
 
 
-def test_a_free_port_is_one_that_can_be_listened_on() -> None:
-    assert 1024 <= free_port() <= 65535
+def test_free_ports_can_be_listened_on_and_none_is_given_twice() -> None:
+    ports = [free_port() for _ in range(20)]
+
+    with ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+
+
+def test_a_free_port_is_none_that_an_outgoing_connection_may_be_given() -> None:
+    assert free_port() < 32_768  # where Linux begins
 
 
 def test_a_wanted_port_is_given_if_it_is_free_and_another_one_if_not() -> None:
