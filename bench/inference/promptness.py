@@ -6,10 +6,11 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from bench.inference.asked import as_json
-from bench.inference.measuring import Measured, load, running
+from bench.inference.measuring import START_SECONDS, Measured, load, running
 from bench.inference.servers import MODELS, on_folder, ours
 
 CONNECTIONS = 16
@@ -23,6 +24,7 @@ def pings(seconds: float) -> dict[str, float]:
     server = ours()
     data = server.requests["json"]
     with running(server, data) as (port, pid, _first), ThreadPoolExecutor(1) as thread:
+        _await_all_models(port)
         loading = thread.submit(load, port, pid, data, CONNECTIONS, seconds)
         times = sorted(_pinged(port, loading))
         under = loading.result()
@@ -37,19 +39,33 @@ def pings(seconds: float) -> dict[str, float]:
 
 
 def _pinged(port: int, loading: "Future[Measured]") -> list[float]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     times: list[float] = []
-    while not loading.done():
-        start = time.perf_counter()
-        connection.request("GET", "/ping")
-        response = connection.getresponse()
-        response.read()
-        times.append(time.perf_counter() - start)
-        if response.status != http.HTTPStatus.OK:
-            raise SystemExit(f"/ping was answered {response.status}")
-        time.sleep(_PAUSE_SECONDS)
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        while not loading.done():
+            start = time.perf_counter()
+            status = _ping(connection)
+            times.append(time.perf_counter() - start)
+            if status != http.HTTPStatus.OK:
+                raise SystemExit(f"/ping was answered {status}")
+            time.sleep(_PAUSE_SECONDS)
     return times
+
+
+def _await_all_models(port: int) -> None:
+    """Wait until pings are answered 200: one model may predict while others are still loaded."""
+    deadline = time.monotonic() + START_SECONDS
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        while (status := _ping(connection)) != http.HTTPStatus.OK:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"/ping is still answered {status} after {START_SECONDS:g} s")
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _ping(connection: http.client.HTTPConnection) -> int:
+    connection.request("GET", "/ping")
+    response = connection.getresponse()
+    response.read()
+    return response.status
 
 
 def starts() -> dict[str, float]:

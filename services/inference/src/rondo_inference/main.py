@@ -37,17 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_SWITCH_SECONDS = 0.0001
-"""An engine that is done waits no longer for the interpreter while the loop is busy: Python's 5 ms
-are three times what it computes."""
-
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = read_settings(Settings, environment(sys.argv[1:], os.environ))
     configure_logging("inference", level=settings.log_level)
     keep_large_apart()
-    sys.setswitchinterval(_SWITCH_SECONDS)
     start_tracing("inference", os.environ)
     cpus = usable_cpus(len(os.sched_getaffinity(0)), _cpu_max())
     mounted = MountedFolders() if settings.sagemaker_multi_model else None
