@@ -2,7 +2,7 @@
 
 import http.client
 import itertools
-import secrets
+import os
 import socket
 import time
 import urllib.request
@@ -21,8 +21,10 @@ _LOG_LINES = 20
 _PORTS = range(20_000, 32_768)
 """Linux gives outgoing connections ports from 32768 on, other systems from 49152 on: one of those
 may be taken while a program that is to listen there starts, for as long as the connection lasts."""
-_turns = itertools.count(secrets.randbelow(len(_PORTS)))
-"""Nothing is given twice by one process, and seldom what another process gives."""
+_PORTS_EACH = 97
+"""Processes of neighbouring numbers begin so far apart."""
+_turns = itertools.count()
+"""So that nothing is given twice by one process."""
 
 
 class NotReady(Unavailable):
@@ -105,7 +107,7 @@ def free_port(wanted: int = 0) -> int:
     if wanted and _is_free(wanted):
         return wanted
     for _ in _PORTS:
-        port = _PORTS[next(_turns) % len(_PORTS)]
+        port = _PORTS[(os.getpid() * _PORTS_EACH + next(_turns)) % len(_PORTS)]
         if _is_free(port):
             return port
     raise Unavailable(f"no loopback port from {_PORTS[0]} to {_PORTS[-1]} is free")
