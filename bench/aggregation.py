@@ -16,7 +16,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +28,12 @@ from rich.table import Table
 from bench import machine
 from bench.peers.environments import PEERS, peer_python, run
 from bench.store_reading import store_reading
-from rondo_core.layout import Layout, TensorSpec
+from bench.together import together
+from bench.updates import write_updates
 from rondo_local.environments import checkout
 
-ROOT = Path(__file__).parents[1]
-TENSORS = 8
+ROOT = checkout()
+PROGRAM = "bench.aggregation_parts"
 ORDER_PARAMETERS = 1_200_000
 SAMPLE = 20_000
 
@@ -57,56 +57,22 @@ class Result:
         return statistics.median(self.processor)
 
 
-def write_updates(folder: Path, clients: int, parameters: int) -> None:
-    """Write a random update for each client, unless it is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    share = parameters // TENSORS
-    sizes = [share] * (TENSORS - 1) + [parameters - share * (TENSORS - 1)]
-    layout = Layout(tuple(TensorSpec(f"layer_{k}/kernel", (n,)) for k, n in enumerate(sizes)))
-    for client in range(clients):
-        path = folder / f"{client:04}.safetensors"
-        if path.exists() and path.stat().st_size == layout.size_bytes:
-            continue
-        values = np.random.default_rng(client).standard_normal(parameters, np.float32)
-        path.write_bytes(layout.prefix + (values * np.float32(0.01)).tobytes())
-
-
 def ours(part: str, folder: Path, clients: int, repeats: int) -> Result:
     """Measure one of our parts in its own process."""
-    return _result(run(_ours(part, folder, clients, repeats)))
+    arguments = [part, str(folder), str(clients), str(repeats)]
+    return _printed(run([sys.executable, "-m", PROGRAM, *arguments]))
 
 
 def two_workers(part: str, folder: Path, clients: int, repeats: int) -> Result:
     """Measure two processes that do half of a part each; the slower one counts."""
     seconds, busy, peak = [], [], 0.0
     for _ in range(repeats):
-        results = [_result(output) for output in together(part, folder, clients, 2)]
+        shared = together(PROGRAM, [part, str(folder), str(clients), "1"], 2)
+        results = [_result(found) for found in shared]
         seconds.append(max(result.median for result in results))
         busy.append(max(result.busy for result in results))
         peak = max(peak, *(result.peak_private_mib for result in results))
     return Result(tuple(seconds), tuple(busy), peak)
-
-
-def together(part: str, folder: Path, clients: int, workers: int) -> list[str]:
-    """Share a part among processes that begin at the same time; return what each reports."""
-    started = [
-        subprocess.Popen(
-            [*_ours(part, folder, clients, 1), f"{share}/{workers}"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for share in range(workers)
-    ]
-    for process in started:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        process.stdout.readline()
-    for process in started:
-        assert process.stdin is not None  # noqa: S101 - it was asked for
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return [process.communicate()[0] for process in started]
 
 
 def peer(name: str, what: str, folder: Path, clients: int, repeats: int) -> Result | None:
@@ -114,7 +80,7 @@ def peer(name: str, what: str, folder: Path, clients: int, repeats: int) -> Resu
     python = peer_python(name)
     arguments = [what, str(folder), str(clients), str(repeats)]
     output = run([python, "-m", f"bench.peers.{name}", *arguments])
-    return None if what == "write" else _result(output)
+    return None if what == "write" else _printed(output)
 
 
 def largest_error(folder: Path, clients: int, name: str) -> float:
@@ -134,13 +100,11 @@ def largest_error(folder: Path, clients: int, name: str) -> float:
     )
 
 
-def _ours(part: str, folder: Path, clients: int, repeats: int) -> list[str]:
-    arguments = [part, str(folder), str(clients), str(repeats)]
-    return [sys.executable, "-m", "bench.aggregation_parts", *arguments]
+def _printed(output: str) -> Result:
+    return _result(json.loads(output.strip().splitlines()[-1]))
 
 
-def _result(output: str) -> Result:
-    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+def _result(found: dict[str, Any]) -> Result:
     seconds, processor = tuple(found["seconds"]), tuple(found["processor"])
     return Result(seconds, processor, found["peak_private_mib"])
 
@@ -198,6 +162,17 @@ def rows(found: dict[str, Result]) -> list[tuple[str, Result, str, float, float]
     return compared
 
 
+def show(found: dict[str, Result], options: argparse.Namespace) -> None:
+    """Print everything as a table."""
+    table = Table("what", "clock s", "cpu s", "peak MiB", "against", "clock ×", "cpu ×")
+    for name, result, other, clock, busy in rows(found):
+        shown = (f"{clock:.2f}", f"{busy:.2f}") if other else ("", "")
+        seconds = f"{result.median:.3f}", f"{result.busy:.3f}"
+        table.add_row(name, *seconds, f"{result.peak_private_mib:.0f}", other, *shown)
+    title = f"{options.clients} updates of {options.parameters:,} parameters"
+    Console(width=120).print(title, table)
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -213,40 +188,33 @@ def main() -> None:
     folder = ROOT / "build" / "bench" / "updates" / str(options.parameters)
     names = ["rondo", *(PEERS if options.peers else ())]
     errors = {name: largest_error(folder, options.clients, name) for name in names}
-    store = store_reading(options.store, checkout() / "build") if options.store else {}
-    table = Table("what", "clock s", "cpu s", "peak MiB", "against", "clock ×", "cpu ×")
-    for name, result, other, clock, busy in rows(found):
-        shown = (f"{clock:.2f}", f"{busy:.2f}") if other else ("", "")
-        seconds = f"{result.median:.3f}", f"{result.busy:.3f}"
-        table.add_row(name, *seconds, f"{result.peak_private_mib:.0f}", other, *shown)
-    console = Console(width=120)
-    console.print(f"{options.clients} updates of {options.parameters:,} parameters", table)
-    console.print("relative error of the mean", errors)
-    console.print("through the store", store)
-    written = {
-        "command": " ".join(["python -m bench.aggregation", *sys.argv[1:]]),
-        "machine": machine.machine(),
-        "versions": {**machine.versions("numpy", "numba", "boto3"), **PEERS},
-        "clients": options.clients,
-        "parameters": options.parameters,
-        "results": {
-            name: {
-                "seconds": result.seconds,
-                "processor_seconds": result.processor,
-                "median": result.median,
-                "processor_median": result.busy,
-                "peak_private_mib": result.peak_private_mib,
-                "against": other,
-                "ratio": clock,
-                "processor_ratio": busy,
-            }
-            for name, result, other, clock, busy in rows(found)
+    store = store_reading(options.store, ROOT / "build") if options.store else {}
+    show(found, options)
+    Console(width=120).print("relative error of the mean", errors)
+    Console(width=120).print("through the store", store)
+    machine.write_report(
+        "aggregation",
+        {**machine.versions("numpy", "numba", "boto3"), **PEERS},
+        {
+            "clients": options.clients,
+            "parameters": options.parameters,
+            "results": {
+                name: {
+                    "seconds": result.seconds,
+                    "processor_seconds": result.processor,
+                    "median": result.median,
+                    "processor_median": result.busy,
+                    "peak_private_mib": result.peak_private_mib,
+                    "against": other,
+                    "ratio": clock,
+                    "processor_ratio": busy,
+                }
+                for name, result, other, clock, busy in rows(found)
+            },
+            "relative_errors": errors,
+            "store": store,
         },
-        "relative_errors": errors,
-        "store": store,
-    }
-    target = ROOT / "build" / "bench" / "aggregation.json"
-    target.write_text(json.dumps(written, indent=2) + "\n")
+    )
     if not options.keep:
         shutil.rmtree(ROOT / "build" / "bench" / "updates")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.peers.measuring import measured, report
 from bench.peers.raw_files import save_result
+from bench.together import await_the_others
 from rondo_aggregator.strategies.arrays import Float64Array
 from rondo_aggregator.strategies.kernels import warm
 from rondo_aggregator.strategies.registry import named
@@ -120,7 +121,8 @@ def stacked(inputs: Inputs) -> Float32Array:
 def main() -> None:
     """Measure what the arguments say, and report."""
     part, folder, clients, repeats = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:5])
-    share, shares = map(int, (sys.argv[5] if len(sys.argv) > 5 else "0/1").split("/"))  # noqa: PLR2004 - argv
+    shared = sys.argv[5:]  # with whom, if the others are to begin in the same moment
+    share, shares = map(int, (shared[0] if shared else "0/1").split("/"))
     inputs, files = inputs_of(folder, clients), paths(folder, clients)
     width = -(-inputs.columns // shares)
     first, last = share * width, min((share + 1) * width, inputs.columns)
@@ -140,11 +142,9 @@ def main() -> None:
         memory = np.ones(MEMORY_BYTES // 8)
         works[part] = lambda: read_memory(memory, 4 * inputs.columns * clients // shares)
     work = works.get(part, lambda: combine(part, inputs_of(folder, clients), first, last))
-    if len(sys.argv) > 5:  # noqa: PLR2004 - the others are ready when they say so, and begin when they are told
+    if shared:
         work()
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
+        await_the_others()
         report(measured(work, repeats=1, warm_up=False))
         return
     report(measured(work, repeats=repeats))

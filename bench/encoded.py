@@ -7,10 +7,8 @@ one encoding after the other, again and again. Written to ``build/bench/encoded.
 """
 
 import argparse
-import json
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,13 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
-from bench.aggregation import ROOT, TENSORS
 from bench.aggregation_parts import combine
+from bench.updates import layout_of, values_of
 from rondo_aggregator.adapters.weight_files import map_update
 from rondo_aggregator.strategies.kernels import warm
 from rondo_aggregator.strategies.rounds import Inputs, in_turn
 from rondo_core.encodings import encode
-from rondo_core.layout import Layout, TensorSpec
+from rondo_core.layout import Layout
+from rondo_local.environments import checkout
 
 ENCODINGS = ("float32", "float16", "bfloat16", "int8", "top-k:0.01", "top-k:0.1")
 
@@ -36,10 +35,9 @@ def write_updates(folder: Path, layout: Layout, clients: int) -> None:
     for encoding in ENCODINGS:
         (folder / encoding).mkdir(parents=True, exist_ok=True)
     for client in range(clients):
-        rng = np.random.default_rng(client)
-        values = rng.standard_normal(layout.size, np.float32) * np.float32(0.01)
+        values = values_of(client, layout.size)
         for encoding in ENCODINGS:
-            data = encode(layout, values, encoding, rng)
+            data = encode(layout, values, encoding, np.random.default_rng(client))
             (folder / encoding / f"{client:04}.safetensors").write_bytes(data)
 
 
@@ -81,9 +79,8 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=2_500_000)
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
-    share = (options.parameters // TENSORS,)
-    layout = Layout(tuple(TensorSpec(f"layer_{k}/kernel", share) for k in range(TENSORS)))
-    folder = ROOT / "build" / "bench" / "encoded"
+    layout = layout_of(options.parameters)
+    folder = checkout() / "build" / "bench" / "encoded"
     write_updates(folder, layout, options.clients)
     sizes = {
         name: sum(one.stat().st_size for one in (folder / name).iterdir()) for name in ENCODINGS
@@ -97,16 +94,11 @@ def main() -> None:
         table.add_row(name, f"{sizes[name] / 1e6:,.0f}", f"{taken:.3f}", f"{ratio:.2f} ×")
     console = Console(width=120)
     console.print(f"{options.clients} updates of {options.parameters:,} parameters", table)
-    written = {
-        "command": " ".join(["python -m bench.encoded", *sys.argv[1:]]),
-        "machine": machine.machine(),
-        "versions": machine.versions("numpy", "numba"),
-        "bytes": sizes,
-        "seconds": seconds,
-        "medians": middle,
-    }
-    target = ROOT / "build" / "bench" / "encoded.json"
-    target.write_text(json.dumps(written, indent=2) + "\n")
+    machine.write_report(
+        "encoded",
+        machine.versions("numpy", "numba"),
+        {"bytes": sizes, "seconds": seconds, "medians": middle},
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Prints a table and writes ``build/bench/engines.json``.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +18,6 @@ from rondo_inference.registry.proving import Proved, proved_engine
 from rondo_local.environments import checkout
 
 MODELS = checkout() / "build" / "models"
-TARGET = checkout() / "build" / "bench" / "engines.json"
 SAMPLES = ("digits", "breast-cancer")
 NAMES = ("onnxruntime", "litert", "tensorflow")
 PACKAGES = ("ai-edge-litert", "numpy", "onnxruntime", "tensorflow-cpu")
@@ -51,15 +49,14 @@ def main() -> None:
     for model, proved in found.items():
         for name, reason in proved.choice.dropped.items():
             print(f"{model} without {name}: {reason}")
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        "command": f"python -m bench.engines --threads {threads}",
-        "machine": machine.machine(),
-        "versions": machine.versions(*PACKAGES),
-        "seconds": {model: proved.seconds for model, proved in found.items()},
-        "by_rows": {model: proved.choice.by_rows for model, proved in found.items()},
-    }
-    TARGET.write_text(json.dumps(report, indent=2))
+    machine.write_report(
+        "engines",
+        machine.versions(*PACKAGES),
+        {
+            "seconds": {model: proved.seconds for model, proved in found.items()},
+            "by_rows": {model: proved.choice.by_rows for model, proved in found.items()},
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""What every benchmark says of the machine and the versions that it ran on."""
+"""What every benchmark writes, beside its figures: machine, versions and command."""
 
 import os
 import platform
+import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["machine", "versions"]
+import msgspec
+
+from rondo_local.environments import checkout
+
+__all__ = ["machine", "versions", "write_report"]
 
 
 def machine() -> dict[str, str | int | float]:
@@ -28,3 +34,22 @@ def machine() -> dict[str, str | int | float]:
 def versions(*packages: str) -> dict[str, str]:
     """Return package -> installed version."""
     return {package: version(package) for package in packages}
+
+
+def write_report(name: str, versions: Mapping[str, str], found: Mapping[str, object]) -> None:
+    """Write ``build/bench/NAME.json``.
+
+    Args:
+        name: of the benchmark, which is also its module's in ``bench``.
+        versions: package -> version.
+        found: figures by name, as JSON takes them.
+    """
+    report = {
+        "command": " ".join([f"python -m bench.{name}", *sys.argv[1:]]),
+        "machine": machine(),
+        "versions": versions,
+        **found,
+    }
+    target = checkout() / "build" / "bench" / f"{name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

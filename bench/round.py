@@ -22,7 +22,6 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -223,20 +222,18 @@ def _write(
     measured: Mapping[str, Measured],
     asked: argparse.Namespace,
 ) -> None:
-    file = checkout() / "build" / "bench" / "round.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        "command": "make bench-round",
-        "machine": machine.machine(),
-        "versions": machine.versions("boto3", "celery", "numpy", "redis", "uvicorn"),
-        "clients": asked.clients,
-        "rounds": asked.rounds,
-        "parameters": 1_199_882,
-        "median_seconds": results,
-        "cpu_seconds": {name: one.cpu for name, one in measured.items()},
-        "mean_seconds": {name: one.wall for name, one in measured.items()},
-    }
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    machine.write_report(
+        "round",
+        machine.versions("boto3", "celery", "numpy", "redis", "uvicorn"),
+        {
+            "clients": asked.clients,
+            "rounds": asked.rounds,
+            "parameters": 1_199_882,
+            "median_seconds": results,
+            "cpu_seconds": {name: one.cpu for name, one in measured.items()},
+            "mean_seconds": {name: one.wall for name, one in measured.items()},
+        },
+    )
 
 
 if __name__ == "__main__":

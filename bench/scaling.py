@@ -14,8 +14,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -29,7 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
-from rondo_core.layout import Layout, TensorSpec
+from bench.together import together
+from bench.updates import layout_of
 from rondo_core.weights import sha256_file
 from rondo_local.environments import checkout
 
@@ -37,7 +36,6 @@ ROOT = checkout()
 FOLDER = ROOT / "build" / "bench" / "scaling"
 WRITTEN = FOLDER.with_suffix(".json")
 PICTURE = ROOT / "docs" / "images" / "scaling.svg"
-TENSORS = 8
 BLOCK = 1024 * 1024
 LIMIT_MIB = 400
 """What a worker may hold in private memory."""
@@ -89,9 +87,7 @@ def write_files(round_: Round) -> Path:
         return folder
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    share = round_.parameters // TENSORS
-    sizes = [share] * (TENSORS - 1) + [round_.parameters - share * (TENSORS - 1)]
-    layout = Layout(tuple(TensorSpec(f"layer_{k}/kernel", (n,)) for k, n in enumerate(sizes)))
+    layout = layout_of(round_.parameters)
     for number in range(1 + round_.files):
         kind = new / ("updates" if number else "versions")
         kind.mkdir(parents=True, exist_ok=True)
@@ -109,24 +105,7 @@ def write_files(round_: Round) -> Path:
 def measure(round_: Round, workers: int, folder: Path) -> dict[str, float]:
     """Let so many workers make the partials at once: the slowest's time, the largest peak."""
     arguments = [str(folder), round_.strategy, str(round_.clients)]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.scaling_worker", *arguments, f"{share}/{workers}"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for share in range(workers)
-    ]
-    for process in started:
-        if process.stdout is None or process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"the worker {process.args!r} did not start")
-    for process in started:
-        if process.stdin is not None:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-    found = [json.loads(process.communicate()[0]) for process in started]
+    found = together("bench.scaling_worker", arguments, workers)
     for leftover in [folder / "partials", *folder.glob("cache-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
     return {
@@ -202,9 +181,7 @@ def known() -> dict[str, Any]:
 
 def write(rows: Sequence[Mapping[str, Any]]) -> None:
     """Write everything as JSON, print it as a table, and draw it."""
-    kept = {"machine": machine.machine(), "versions": machine.versions("numpy", "numba")}
-    WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-    WRITTEN.write_text(json.dumps({**kept, "results": rows}, indent=2) + "\n")
+    machine.write_report("scaling", machine.versions("numpy", "numba"), {"results": rows})
     columns = ("strategy", "clients", "parameters", "GB", "workers", "seconds", "cpu s", "peak MiB")
     table = Table(*columns)
     for row in rows:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import rondo_aggregator.tasks  # noqa: F401 - a worker has all of the program in memory
 from bench.peers.measuring import measured, report
+from bench.together import await_the_others
 from rondo_aggregator.adapters.file_objects import FileCache, FileObjects
 from rondo_aggregator.adapters.own_strategies import installed_strategy
 from rondo_aggregator.domain.shards import split
@@ -106,9 +107,7 @@ def main() -> None:
         for shard in shards:
             write_partial(source, shard, objects)
 
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
+    await_the_others()
     report(measured(work, repeats=1, warm_up=False))
 
 

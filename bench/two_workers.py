@@ -10,17 +10,17 @@ processor's and the system's seconds and the page faults are added. Written to
 """
 
 import argparse
-import json
 import shutil
 import statistics
-import sys
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bench import machine
-from bench.aggregation import ROOT, together, write_updates
+from bench.aggregation import PROGRAM, ROOT
+from bench.together import together
+from bench.updates import write_updates
 
 PARTS = {"fedavg": "weighted mean", "read": "read", "memory": "memory"}
 
@@ -35,8 +35,8 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Row]]]:
     for _ in range(options.pairs):
         for part, turns in found.items():
             for workers in (1, 2):
-                outputs = together(part, folder, options.clients, workers)
-                turns[str(workers)].append(_turn([json.loads(output) for output in outputs]))
+                reports = together(PROGRAM, [part, str(folder), str(options.clients), "1"], workers)
+                turns[str(workers)].append(_turn(reports))
     return found
 
 
@@ -82,14 +82,7 @@ def main() -> None:
     console = Console(width=120)
     console.print(f"{options.clients} updates of {options.parameters:,} parameters")
     console.print(table_of(found, 4e-9 * options.clients * options.parameters))
-    written = {
-        "command": " ".join(["python -m bench.two_workers", *sys.argv[1:]]),
-        "machine": machine.machine(),
-        "versions": machine.versions("numpy", "numba"),
-        "turns": found,
-    }
-    target = ROOT / "build" / "bench" / "two_workers.json"
-    target.write_text(json.dumps(written, indent=2) + "\n")
+    machine.write_report("two_workers", machine.versions("numpy", "numba"), {"turns": found})
     if not options.keep:
         shutil.rmtree(ROOT / "build" / "bench" / "updates")
 

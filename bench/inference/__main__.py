@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -85,12 +84,13 @@ def main() -> None:
         "pings": lambda: pings(turns * seconds),
         "starts": starts,
     }
-    result: dict[str, Any] = {
-        "machine": machine.machine() | {"load": os.getloadavg()[0]},
-        "versions": machine.versions("onnxruntime", "uvloop", "httptools", "numpy"),
-    }
-    result |= {part: measure[part]() for part in options.parts}
-    (BUILD / "inference.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    load = os.getloadavg()[0]
+    result: dict[str, Any] = {part: measure[part]() for part in options.parts}
+    machine.write_report(
+        "inference",
+        machine.versions("onnxruntime", "uvloop", "httptools", "numpy"),
+        {"load_before": load, **result},
+    )
     show(result, Console())
 
 
