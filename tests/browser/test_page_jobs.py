@@ -102,6 +102,24 @@ def test_a_file_that_is_being_sent_is_stopped_and_nothing_is_kept(sender: Visito
     expect(page.locator("#jobs")).to_contain_text("No job was made yet.")
 
 
+def test_what_cannot_be_deleted_after_a_stop_is_told_and_stays_in_the_list(
+    sender: Visitor,
+) -> None:
+    page = sender.open(PRICES)
+    page.route("**/batch/inputs/**", lambda _: None)  # the store never answers
+    page.route("**/delete", lambda route: route.fulfill(status=503, body=""))
+    choose(page, as_csv(prices_csv(FEW)))
+
+    page.get_by_role("button", name="Stop").click()
+
+    told = page.locator("#new-job [role=status]")
+    expect(told).to_have_text(
+        "Stopped; its job stays in the list, since it was not deleted: the server answered 503."
+    )
+    expect(page.locator(".job-list li")).to_have_count(1)
+    sender.complaints.clear()  # the browser's own line about it
+
+
 def test_a_store_that_does_not_answer_is_told(sender: Visitor) -> None:
     page = sender.open(PRICES)
     page.route("**/batch/inputs/**", lambda route: route.abort())
@@ -109,7 +127,7 @@ def test_a_store_that_does_not_answer_is_told(sender: Visitor) -> None:
     choose(page, as_csv(prices_csv(FEW)))
 
     told = page.locator("#new-job [role=status]")
-    expect(told).to_have_text("Not sent: the store did not answer")
+    expect(told).to_have_text("Not sent: the store did not answer; nothing is kept.")
     expect(page.locator("#jobs")).to_contain_text("No job was made yet.")
     sender.complaints.clear()  # the browser's own line about it
 

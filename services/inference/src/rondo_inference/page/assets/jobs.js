@@ -59,12 +59,23 @@ async function sendAll(files) {
     status.textContent = `${named(files)} is sent. The job goes on without this page.`;
     form.reset();
   } catch (fault) {
-    status.textContent = sending.stopped ? "Stopped; nothing is kept." : `Not sent: ${fault.message}`;
-    if (job) await posted(`${jobsAt()}/${job.job_id}/delete`).catch(() => {});
+    const why = sending.stopped ? "Stopped" : `Not sent: ${fault.message}`;
+    const left = job ? await deleted(job.job_id) : "nothing is kept";
+    status.textContent = `${why}; ${left}.`;
   }
   sending = null;
   busy(form, false);
   refresh();
+}
+
+/** Delete a job that was not sent whole; return what is left of it. */
+async function deleted(id) {
+  try {
+    await posted(`${jobsAt()}/${id}/delete`);
+    return "nothing is kept";
+  } catch (fault) {
+    return `its job stays in the list, since it was not deleted: ${fault.message}`;
+  }
 }
 
 function busy(form, is) {
