@@ -1,7 +1,5 @@
 """Versions that compute without a runtime."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from rondo_core.telemetry import Metrics
@@ -9,6 +7,7 @@ from rondo_inference.batcher import Batcher
 from rondo_inference.domain.batching import BatchLimits
 from rondo_inference.domain.engine_choice import Choice
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors
+from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.runtimes import Engines, open_engines
 from rondo_inference.registry.served import ServedModel
@@ -57,7 +56,7 @@ def batcher_of(engine: Engine, **limits: int) -> Batcher:
         engine.run,
         merges=True,
         limits=BatchLimits(**limits),
-        executor=ThreadPoolExecutor(1),
+        threads=EngineThreads(1),
         stats=Stats(),
         row_seconds=0.0,
     )

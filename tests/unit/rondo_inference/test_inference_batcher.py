@@ -2,7 +2,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from rondo_inference.batcher import Batcher
 from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFull
 from rondo_inference.domain.tensors import Tensors
+from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.stats import Stats
 
 CHEAP = 1e-4  # seconds that a row is said to cost: the loop has as much to do as an engine
@@ -36,12 +36,12 @@ class Gate:
 
 @contextmanager
 def batching(gate: Gate, *, row_seconds: float = SLOW, **limits: float) -> Iterator[Batcher]:
-    with ThreadPoolExecutor(2, thread_name_prefix="engine") as executor:
+    with EngineThreads(2) as threads:
         yield Batcher(
             gate,
             merges=True,
             limits=BatchLimits(**limits),  # type: ignore[arg-type]
-            executor=executor,
+            threads=threads,
             stats=Stats(),
             row_seconds=row_seconds,
         )
@@ -151,6 +151,7 @@ def test_of_cheap_rows_an_engine_takes_half_and_then_goes_on_without_the_loop() 
 
     assert flat(outputs) == [[2 * n] for n in range(16)]
     assert gate.batches == [8, 4, 4]
+    assert len(gate.threads) == 1  # another one would have to be woken for each
     assert batcher.stats.queued.count == 16
 
 
@@ -181,7 +182,7 @@ def test_an_engine_leaves_the_others_their_turn_between_its_batches() -> None:
         other.open.set()
         await asyncio.gather(*asking)
 
-    with ThreadPoolExecutor(1) as executor:
+    with EngineThreads(1) as threads:
         asyncio.run(
             ask(
                 *(
@@ -189,7 +190,7 @@ def test_an_engine_leaves_the_others_their_turn_between_its_batches() -> None:
                         noted(name, gate),
                         merges=True,
                         limits=BatchLimits(),
-                        executor=executor,
+                        threads=threads,
                         stats=Stats(),
                         row_seconds=CHEAP,
                     )
@@ -334,12 +335,12 @@ def test_a_model_that_does_not_merge_gets_each_request_alone(row_seconds: float)
     async def ask(batcher: Batcher) -> list[Tensors]:
         return await asyncio.gather(*(batcher.run(rows(n, n)) for n in range(3)))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="engine") as executor:
+    with EngineThreads(1) as threads:
         batcher = Batcher(
             gate,
             merges=False,
             limits=BatchLimits(rows=1),
-            executor=executor,
+            threads=threads,
             stats=Stats(),
             row_seconds=row_seconds,
         )

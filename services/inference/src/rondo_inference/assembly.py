@@ -18,6 +18,7 @@ from rondo_inference.batcher import Batcher
 from rondo_inference.contracts.multi_model import Describe
 from rondo_inference.contracts.table import DoorRules, every_route
 from rondo_inference.domain.batching import BatchLimits
+from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.runtimes import Engines, open_engines
 from rondo_inference.handlers import Inference
@@ -97,7 +98,7 @@ def assembled(
         Invalid: the file of keys is malformed.
     """
     with (
-        ThreadPoolExecutor(settings.threads or cpus, thread_name_prefix="engine") as workers,
+        EngineThreads(settings.threads or cpus) as workers,
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
         ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=yield_the_cpu) as loader,
     ):
@@ -115,7 +116,7 @@ class _Plan:
     engines: int
     describe: Describe | None
     orders: Orders | None
-    workers: Executor
+    workers: EngineThreads
     readers: Executor
     loader: Executor
     metrics: Metrics = field(default_factory=Metrics)
@@ -199,7 +200,7 @@ def _batchers(plan: _Plan) -> OpenBatcher:
             engine.run,
             merges=engine.signature.by_row,
             limits=limits,
-            executor=plan.workers,
+            threads=plan.workers,
             stats=plan.book.of(alias.model, alias.model_version),
             row_seconds=row_seconds,
         )

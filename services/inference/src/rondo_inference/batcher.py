@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from rondo_core.errors import RondoError
 from rondo_core.tracing import around, record
 from rondo_inference.domain.batching import BatchLimits, DeadlinePassed
 from rondo_inference.domain.tensors import Tensors, rows_of
+from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.merging import Job, Run, computed, recorded
 from rondo_inference.stats import Stats
 from rondo_inference.waiting import HOP_SECONDS, Waiting
@@ -42,7 +42,7 @@ class Batcher:
         run: computes; see ``Engine.run``.
         merges: whether rows of several requests may share a run.
         limits: see there.
-        executor: threads that compute.
+        threads: compute.
         stats: what is noted.
         row_seconds: what one row is expected to cost, measured by the warm-up.
     """
@@ -53,7 +53,7 @@ class Batcher:
         *,
         merges: bool,
         limits: BatchLimits,
-        executor: Executor,
+        threads: EngineThreads,
         stats: Stats,
         row_seconds: float,
     ) -> None:
@@ -61,7 +61,7 @@ class Batcher:
         self._compute = run
         self._merges = merges
         self._limits = limits
-        self._executor = executor
+        self._threads = threads
         self._row_seconds = row_seconds
         self._waiting = Waiting(limits, merges=merges)
         self._scheduled = False
@@ -160,7 +160,7 @@ class Batcher:
             if self._waiting.lone and self._is_quick(batch):
                 self._finish(batch, *self._run(batch))
             else:
-                self._executor.submit(self._work, loop, batch)
+                self._threads.begin(self._work, loop, batch)
 
     def _is_quick(self, batch: Sequence[Job]) -> bool:
         if len(batch) == 1:
@@ -168,11 +168,14 @@ class Batcher:
         return sum(job.rows for job in batch) * self._row_seconds <= HOP_SECONDS
 
     def _work(self, loop: asyncio.AbstractEventLoop, batch: list[Job]) -> None:
-        """Compute a batch in a thread; go on with what waits, after what other versions want."""
-        run = self._run(batch)
-        loop.call_soon_threadsafe(self._finish, batch, *run)
-        if batch := self._take(loop):
-            self._executor.submit(self._work, loop, batch)
+        """Compute in a thread what waits, batch after batch, unless other versions want it."""
+        while batch:
+            run = self._run(batch)
+            loop.call_soon_threadsafe(self._finish, batch, *run)
+            batch = self._take(loop)
+            if batch and self._threads.wanted:
+                self._threads.begin(self._work, loop, batch)
+                return
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> list[Job]:
         batch, late = self._waiting.take(self._row_seconds)
