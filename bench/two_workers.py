@@ -1,12 +1,13 @@
 """How much faster two workers are than one, in turns, beside two processes that only read.
 
 One and two are measured in turns, each process anew and warm before it begins; the slower of two
-counts. ``memory`` looks at as many bytes of private memory that is there already: no file, no
-arithmetic, no fault; what two gain there is all that the machine has to give. Of both workers the
-processor's and the system's seconds and the page faults are added. Written to
-``build/bench/two_workers.json``.
+counts. A machine that is shared gives two workers more at one time than at another: of the pairs'
+gains the median is printed, and between which a half of them lies. ``memory`` looks at as many
+bytes of private memory that is there already: no file, no arithmetic, no fault; what two gain there
+is all that the machine has to give. Of both workers the processor's and the system's seconds and
+the page faults are added. Written to ``build/bench/two_workers.json``.
 
-``python -m bench.two_workers [--clients 100] [--parameters 25000000] [--pairs 5] [--keep]``
+``python -m bench.two_workers [--clients 100] [--parameters 25000000] [--pairs 15] [--keep]``
 """
 
 import argparse
@@ -51,10 +52,14 @@ def _turn(reports: list[Row]) -> Row:
 
 def table_of(found: dict[str, dict[str, list[Row]]], gigabytes: float) -> Table:
     """Return the medians, and the median of the pairs' gains."""
-    table = Table("what", "workers", "clock s", "GB/s", "cpu s", "system s", "faults", "gain")
+    table = Table(
+        "what", "workers", "clock s", "GB/s", "cpu s", "system s", "faults", "gain", "half of them"
+    )
     for part, turns in found.items():
         pairs = zip(turns["1"], turns["2"], strict=True)
-        gain = statistics.median(one["seconds"] / two["seconds"] for one, two in pairs)
+        low, gain, high = statistics.quantiles(
+            (one["seconds"] / two["seconds"] for one, two in pairs), method="inclusive"
+        )
         for workers, rows in turns.items():
             middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
             table.add_row(
@@ -65,7 +70,7 @@ def table_of(found: dict[str, dict[str, list[Row]]], gigabytes: float) -> Table:
                 f"{middle['processor']:.3f}",
                 f"{middle['system']:.3f}",
                 f"{middle['faults']:,.0f}",
-                f"{gain:.2f}" if workers == "2" else "",
+                *((f"{gain:.2f}", f"{low:.2f} to {high:.2f}") if workers == "2" else ("", "")),
             )
     return table
 
@@ -75,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--parameters", type=int, default=25_000_000)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--keep", action="store_true", help="keep the files for another run")
     options = parser.parse_args()
     found = measure(options)

@@ -39,12 +39,13 @@ def show(found: Mapping[str, Any], console: Console) -> None:
                 f"{one['cpu_us']:.0f}", f"{ratio:.2f}",
             )  # fmt: skip
     for name, one in found.get("one connection", {}).items():
-        over = f"{one['over_p50_us']:+.0f} us" if "over_p50_us" in one else ""
+        over = "floor {over_floor_p50_us:+.0f} us" if "over_floor_p50_us" in one else ""
         rate = f"{one['requests_per_second']:.0f}" if "requests_per_second" in one else ""
         p99 = f"{one['p99_us']:.0f}" if "p99_us" in one else ""
         table.add_row(
-            name, "", "1", rate, f"{one['p50_us']:.0f}", p99, f"{one['cpu_us']:.0f}", over
-        )
+            name, "", "1", rate, f"{one['p50_us']:.0f}", p99, f"{one['cpu_us']:.0f}",
+            over.format_map(one),
+        )  # fmt: skip
     console.print(table)
     for name, one in found.get("tiny", {}).items():
         console.print("784-128-10", name, {key: round(value, 2) for key, value in one.items()})

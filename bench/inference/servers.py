@@ -118,11 +118,12 @@ def _mlserver(program: str, folder: Path, port: int) -> list[str]:
     return [program, "start", str(folder)]
 
 
-def echo(size: int) -> Server:
-    """Return the floor for answers of a size."""
+def echo(size: int, model: Path | None = None) -> Server:
+    """Return the floor for answers of a size; with a model, it computes a picture for each."""
+    computed = [] if model is None else [str(model)]
     return Server(
         "echo",
-        lambda port: [sys.executable, "serve_echo.py", str(port), str(size)],
+        lambda port: [sys.executable, "serve_echo.py", str(port), str(size), *computed],
         {},
-        {},
+        _PLAIN,
     )
