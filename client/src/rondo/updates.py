@@ -1,7 +1,7 @@
 """A client's update on its own disk: whole before anybody hears of it, kept until it is judged."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +94,16 @@ def save_update(
     return pending, _file(folder)
 
 
-def load_update(folder: Path) -> tuple[Pending, Path] | None:
-    """Return the update that `save_update` finished in this folder, and its file; else None."""
+def load_update(folder: Path, *, settled: Container[str]) -> tuple[Pending, Path] | None:
+    """Return the update that `save_update` finished in this folder, and its file.
+
+    Returns:
+        None where it is not whole, or of an attempt that is ``settled`` (their names).
+    """
     try:
         pending = msgspec.json.decode((folder / "declaration.json").read_bytes(), type=Pending)
+        if pending.attempt.name in settled:
+            return None
         found = sha256_file(_file(folder))
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
@@ -109,11 +115,10 @@ def drop_update(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def drop_updates(updates: Path, keep: Path | None = None) -> None:
-    """Delete all updates but the one in ``keep``: they are judged or late."""
+def drop_updates(updates: Path) -> None:
+    """Delete all updates: they are settled, or were never whole."""
     for folder in updates.glob("*"):
-        if folder != keep:
-            drop_update(folder)
+        drop_update(folder)
 
 
 def _file(folder: Path) -> Path:

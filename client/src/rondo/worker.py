@@ -77,37 +77,43 @@ class Worker:
         """
         tools, links_refused = self._tools, 0
         tools.progress.show(self._journal.rounds, "waiting for a round")
-        self._finish_what_was_begun()
         while True:
-            work = self._poll()
-            if work.run_state in OVER:
-                return self._end(work)
-            if (assignment := work.assignment) is None or self._is_settled(assignment):
-                tools.clock.sleep(IDLE_SECONDS)
-                continue
             try:
+                if self._finish_what_was_begun():
+                    links_refused = 0
+                work = self._poll()
+                if work.run_state in OVER:
+                    return self._end(work)
+                assignment, settled = work.assignment, self._journal.settled
+                if assignment is None or Attempt.of(assignment).name in settled:
+                    tools.clock.sleep(IDLE_SECONDS)
+                    continue
                 self._play(assignment)
                 links_refused = 0
-            except LinkRefused:  # the next poll brings a fresh one
+            except LinkRefused:  # the next try brings a fresh one
                 links_refused += 1
                 if links_refused == LINKS:
                     raise
 
-    def _finish_what_was_begun(self) -> None:
-        """Hand in what an earlier program left; the gateway may not offer that round again."""
-        for folder in sorted(self._tools.home.updates.glob("*")):
-            found = load_update(folder)
-            if found is None or found[0].attempt.name in self._journal.settled:
-                continue
-            try:
-                self._hand_in(*found)
-            except Refused as exc:  # the same bytes would be refused at every start
-                self._settle(found[0], Outcome("rejected", str(exc)))
-                drop_update(folder)
-                self._tools.progress.show(self._journal.rounds, "dropped an update: refused")
+    def _finish_what_was_begun(self) -> bool:
+        """Hand in what was made and is not settled; the gateway may not offer that round again.
 
-    def _is_settled(self, assignment: Assignment) -> bool:
-        return Attempt.of(assignment).name in self._journal.settled
+        An earlier program left it, or the store refused its links. Work is asked for only then:
+        where late updates are taken, this one may turn out to be the next round's.
+
+        Returns:
+            Whether there was any.
+        """
+        folders, settled = sorted(self._tools.home.updates.glob("*")), self._journal.settled
+        left = [found for one in folders if (found := load_update(one, settled=settled))]
+        for pending, file in left:
+            try:
+                self._hand_in(pending, file)
+            except Refused as exc:  # the same bytes would be refused every time
+                self._settle(pending, Outcome("rejected", str(exc)))
+                drop_update(file.parent)
+            self._tools.progress.show(self._journal.rounds, "waiting for a round")
+        return bool(left)
 
     def _poll(self) -> Work:
         done = self._journal.settled[-1] if self._journal.settled else None
@@ -131,13 +137,13 @@ class Worker:
         self._journal = journal
 
     def _play(self, assignment: Assignment) -> None:
-        """Do one round: make the update, or find it on disk, and hand it in."""
-        tools = self._tools
+        """Do one round: make the update, and hand it in. Those before it are settled."""
+        updates = self._tools.home.updates
         name = plain_name("run", assignment.run_id)
-        folder = tools.home.updates / f"{name}-{assignment.round:06d}-{assignment.attempt:02d}"
+        folder = updates / f"{name}-{assignment.round:06d}-{assignment.attempt:02d}"
         self._remember(self._journal.begun(assignment))
-        drop_updates(tools.home.updates, keep=folder)
-        pending, file = load_update(folder) or self._make_update(assignment, folder)
+        drop_updates(updates)
+        pending, file = self._make_update(assignment, folder)
         self._show(assignment, "handing in")
         self._hand_in(pending, file)
         last = assignment.round == assignment.rounds

@@ -16,6 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rondo import Federation
+from rondo.submission import LINKS
 from rondo_core import client_wire, wire
 from rondo_core.model_spec import ModelSpec, encode_model_spec
 from rondo_core.model_store import slot_key, update_key, weights_key
@@ -24,11 +25,12 @@ from rondo_core.weights import Float32Array, digest, encode
 from tests.unit.rondo.fake_faults import FaultyTransport, Refusal, Stopped, stop
 from tests.unit.rondo.fake_rounds import FakeRounds, Round, Run
 
-__all__ = ["TOKEN", "URL", "Connect", "FakeGateway", "Stopped", "stop"]
+__all__ = ["TOKEN", "UPLOAD", "URL", "Connect", "FakeGateway", "Stopped", "stop"]
 
 URL = "http://gateway.test"
 TOKEN = "operators-only"
 LINK_SECONDS = 900
+UPLOAD = "PUT /models/updates/"
 
 Connect = Callable[[], Federation]
 
@@ -103,6 +105,16 @@ class FakeGateway(FakeRounds, FaultyTransport):
         if not claims["iat"] - 10 <= self.clock.now().timestamp() <= claims["exp"] + 10:
             raise Refusal(401, "token-expired", "the token's time is over")
         return str(claims["sub"])
+
+    def refuse_links(self, then: Callable[[], None], times: int = LINKS) -> None:
+        """Refuse as many uploads' links; what comes ``then`` happens before the last answer."""
+
+        def last(_: httpx.Request) -> httpx.Response:
+            then()
+            return httpx.Response(403)
+
+        self.fault(UPLOAD, lambda _: httpx.Response(403), times=times - 1)
+        self.fault(UPLOAD, last)
 
     # --- enrolment and work ----------------------------------------------------------------------
 

@@ -125,9 +125,13 @@ class FakeRounds:
         elif run.where[1] == ATTEMPTS:
             run.state, run.reason = "FAILED", f"round {run.where[0]}: no update was accepted"
         elif round_.open:
-            round_.open = False
-            run.where = (run.where[0], run.where[1] + 1)
-            run.attempts[run.where] = Round()
+            self.abort(run)
+
+    def abort(self, run: Run) -> None:
+        """Give an attempt up and open the next one."""
+        run.attempts[run.where].open = False
+        run.where = (run.where[0], run.where[1] + 1)
+        run.attempts[run.where] = Round()
 
     def seal(self, run: Run, accepted: list[str] | None = None) -> None:
         """Commit the mean by examples of the accepted updates; without any, the base again."""
