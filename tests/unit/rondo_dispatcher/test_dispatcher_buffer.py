@@ -125,6 +125,76 @@ def test_a_late_update_of_a_client_that_was_not_chosen_again_counts_too(world: W
     assert (world.row(2).state, world.row(2).updates) == ("SEALED", 1)
 
 
+def pending(world: World) -> None:
+    """Let the second round wait for clients, when ann, of the first, is waited for no more."""
+    begin(world, "ann", "bob")
+    world.hear(*world.accept("bob"))
+    world.clock.advance(101)
+    commit(world)
+    assert world.row(2).state == "PENDING"
+
+
+def test_a_late_update_that_waits_takes_a_place_though_its_client_asks_for_no_work(
+    world: World,
+) -> None:
+    pending(world)
+    world.poll("eve")
+    late(world, "ann")
+
+    world.sweep()
+
+    row = world.row(2)
+    assert (row.state, row.clients, row.at_work) == ("OPEN", ("ann", "eve"), {})
+
+
+@pytest.mark.parametrize("others", ["bob eve", "ann bob kim"])
+def test_one_client_is_drawn_beside_one_whose_late_update_waits(world: World, others: str) -> None:
+    pending(world)
+    late(world, "ann")
+    world.poll(*others.split())
+
+    world.sweep()
+
+    (drawn,) = set(world.row(2).clients) - {"ann"}
+    assert drawn == "bob"
+
+
+def test_late_updates_that_wait_are_a_quorum_at_the_start_deadline(world: World) -> None:
+    pending(world)
+    late(world, "ann")
+    world.clock.advance(50)
+
+    world.sweep()
+
+    assert (world.row(2).state, world.row(2).clients) == ("OPEN", ("ann",))
+
+
+def test_a_late_update_that_waits_in_a_second_attempt_takes_a_place_in_it(world: World) -> None:
+    begin(world, "ann", "bob")
+    world.clock.advance(101)
+    world.sweep()
+    world.hear(world.asked(attempt=2))
+    assert (world.row().state, world.row(1, 2).state) == ("ABORTED", "PENDING")
+    late(world, "ann")
+    world.poll("eve")
+
+    world.sweep()
+
+    assert (world.row(1, 2).state, world.row(1, 2).clients) == ("OPEN", ("ann", "eve"))
+
+
+def test_a_late_update_that_was_only_declared_takes_no_place(world: World) -> None:
+    pending(world)
+    late(world, "ann")
+    declared = Update(update_key(RUN, 2, 1, "ann"), assign={"state": "DECLARED"})
+    world.store.commit(declared)
+    world.poll("eve")
+
+    world.sweep()
+
+    assert world.row(2).state == "PENDING"
+
+
 def test_mutant_the_newest_attempt_stays_in_the_index_until_the_next_begins(
     world: World,
 ) -> None:

@@ -74,9 +74,9 @@ class Attempt:
         return frozenset(self.row.clients) - judged
 
     @property
-    def awaits_verdict(self) -> bool:
-        """Whether a reported update is neither accepted nor rejected yet."""
-        return any(update.state == "REPORTED" for update in self.updates)
+    def reported(self) -> frozenset[str]:
+        """The clients whose updates were reported and are neither accepted nor rejected yet."""
+        return frozenset(one.client_id for one in self.updates if one.state == "REPORTED")
 
 
 def read_attempt(row: RoundRow, items: Iterable[Item]) -> Attempt:

@@ -29,6 +29,7 @@ class Surroundings:
         clients: all that are enrolled for the model.
         before: the attempt that clients may still be at work for, where their updates count later
             (FedBuff).
+        waiting: clients whose late updates are entered into the attempt already (FedBuff).
     """
 
     run: RunRow
@@ -36,6 +37,7 @@ class Surroundings:
     previous: RoundState | None
     clients: tuple[ClientRow, ...]
     before: Attempt | None = None
+    waiting: frozenset[str] = frozenset()
 
 
 def pending_row(
@@ -111,11 +113,12 @@ def start(row: RoundRow, around: Surroundings, *, now: datetime) -> Plan | Abort
 
 
 def _missing(row: RoundRow, around: Surroundings, now: datetime) -> str:
-    there, when = {*_free(around, now), *_busy(around, now)}, "when the start deadline passed"
-    if len(there) >= row.quorum:
+    there = len(_free(around, now)) + len(_taken(around, now))
+    when = "when the start deadline passed"
+    if there >= row.quorum:
         return f"the root client {_root(around)!r} was not there {when}"
     return (
-        f"not enough clients: {len(there)} of {row.target} were there {when},"
+        f"not enough clients: {there} of {row.target} were there {when},"
         f" and the quorum is {row.quorum}"
     )
 
@@ -133,19 +136,20 @@ def _overdue(row: RoundRow, now: datetime) -> bool:
 def _opened(row: RoundRow, around: Surroundings, now: datetime) -> RoundRow | None:
     """Return the attempt as it opens, or None while there are too few clients for it.
 
-    Who is at work for an earlier attempt takes a place: what comes of that counts in this one.
+    Who is at work for an earlier attempt takes a place: what comes of that counts in this one, as
+    does what came of it already.
     """
-    free, busy = _free(around, now), _busy(around, now)
+    free, taken = _free(around, now), _taken(around, now)
     enough, root = row.quorum if _overdue(row, now) else row.target, _root(around)
-    if not _may_open(row, around) or len(free) + len(busy) < enough or root not in {None, *free}:
+    if not _may_open(row, around) or len(free) + len(taken) < enough or root not in {None, *free}:
         return None
-    count = max(row.target - len(busy), 0)
+    count = max(row.target - len(taken), 0)
     chosen = choose(free, run_id=row.run_id, round_=row.round, count=count, always=root)
     return structs.replace(
         row,
         state="OPEN",
-        clients=tuple(sorted((*chosen, *busy))),
-        at_work=busy,
+        clients=tuple(sorted((*chosen, *taken))),
+        at_work=_busy(around, now),
         opened_at=now,
         deadline_at=now + timedelta(seconds=around.run.deadline_seconds),
     )
@@ -155,9 +159,14 @@ def _busy(around: Surroundings, now: datetime) -> dict[str, datetime]:
     return {} if around.before is None else at_work(around.before, now=now)
 
 
+def _taken(around: Surroundings, now: datetime) -> frozenset[str]:
+    """Return who has a place without being drawn, whether it asks for work or not."""
+    return around.waiting.union(_busy(around, now))
+
+
 def _free(around: Surroundings, now: datetime) -> list[str]:
-    busy = _busy(around, now)
-    return [client for client in available(around.clients, now=now) if client not in busy]
+    taken = _taken(around, now)
+    return [client for client in available(around.clients, now=now) if client not in taken]
 
 
 def _root(around: Surroundings) -> str | None:

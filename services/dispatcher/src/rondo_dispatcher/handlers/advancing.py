@@ -1,6 +1,7 @@
 """Take an attempt as far as it can go now. Hints, sweeps and two dispatchers all end up here."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from rondo_core.events import UpdateAccepted, UpdateRejected, VersionCommitted
@@ -83,12 +84,21 @@ def _pending(row: RoundRow, ports: Ports) -> bool:
     run = require(ports.store, run_key(row.run_id), RunRow)
     head = require(ports.store, head_key(row.run_id), HeadRow).version
     around = surroundings(AttemptId.of(row), run, head, ports=ports)
+    around = replace(around, waiting=_waiting(row, ports))
     decision = start(row, around, now=ports.clock.now())
     if isinstance(decision, Plan):
         save(decision, ports=ports)
     elif decision is not None:
         _abort(row, decision, ports)
     return decision is not None
+
+
+def _waiting(row: RoundRow, ports: Ports) -> frozenset[str]:
+    """Read whose late updates came before the attempt opened; they are judged when it does."""
+    if buffering(row.strategy, row.parameters) is None:
+        return frozenset()
+    updates = ports.store.query(*AttemptId.of(row).updates)
+    return read_attempt(row, updates).reported
 
 
 def _open(row: RoundRow, ports: Ports, *, hopeful: bool) -> bool:
@@ -153,7 +163,7 @@ def _awaits_verdict(row: RoundRow, ports: Ports) -> bool:
         if isinstance(place, Place) and place.where == (row.round, row.attempt):
             return True
     updates = ports.store.query(*AttemptId.of(row).updates)
-    return read_attempt(row, updates).awaits_verdict
+    return bool(read_attempt(row, updates).reported)
 
 
 def _abort(row: RoundRow, decision: Abort, ports: Ports) -> None:
