@@ -38,29 +38,35 @@ class KeptVectors:
         write_whole(self._path(attempt), encode(layout, vector))
 
     def load(
-        self, attempt: Attempt, layout: Layout, *, counted: Callable[[Attempt], bool]
+        self, attempt: Attempt, layout: Layout, *, counted: Callable[[Attempt], bool | None]
     ) -> Float32Array:
         """Return the vector of the last update before an attempt that counted; zeros without one.
 
-        Others of its run are deleted, and those of all but the newest other runs.
+        Newer ones that may still count are kept for the next time. Others of its run are deleted,
+        and those of all but the newest other runs.
 
         Args:
             attempt: that begins now.
             layout: of the model.
-            counted: asks whether an attempt made a version with the client's update in it.
+            counted: asks whether the client's update of an attempt is part of a version; None
+                where that is not known yet.
         """
         known = self._files().get(attempt.run_id, {})
         now = (attempt.round, attempt.attempt)
-        before = [path for path, one in sorted(known.items()) if (one.round, one.attempt) < now]
-        while before and not counted(known[before[-1]]):
-            before.pop()
-        for path in known:
-            if path not in before[-1:]:
-                path.unlink()
+        last, kept = None, set[Path]()
+        for path, one in sorted(known.items(), reverse=True):
+            answer = counted(one) if (one.round, one.attempt) < now else False
+            if answer is not False:
+                kept.add(path)
+            if answer:
+                last = path
+                break
+        for path in known.keys() - kept:
+            path.unlink()
         self._forget_old_runs(attempt.run_id)
-        if not before:
+        if last is None:
             return np.zeros(layout.size, np.float32)
-        return decode(before[-1].read_bytes(), layout)
+        return decode(last.read_bytes(), layout)
 
     def drop(self, run_id: str) -> None:
         """Delete what is of a run that is over."""

@@ -207,7 +207,7 @@ class Worker:
         self._residuals.save(attempt, base.layout, update.left)
         return update
 
-    def _counted(self, attempt: Attempt) -> bool:
+    def _counted(self, attempt: Attempt) -> bool | None:
         return self._tools.calls.outcome(attempt).counted
 
     def _correction(self, assignment: Assignment, base: Base) -> Correction:

@@ -152,8 +152,18 @@ class Outcome(_Body, frozen=True, kw_only=True):
     update_state: UpdateState | None = None
 
     @property
-    def counted(self) -> bool:
-        """Whether the client's update is part of a version."""
+    def counted(self) -> bool | None:
+        """Whether the client's update is part of a version; None while that may still change.
+
+        One that is reported in an attempt that is over may go on to a later one (FedBuff).
+
+        >>> Outcome(round_state="COMMITTED", update_state="ACCEPTED").counted
+        True
+        """
+        over = self.round_state in {"COMMITTED", "ABORTED"}
+        undecided = {"REPORTED"} if over else {"DECLARED", "REPORTED", "ACCEPTED"}
+        if self.update_state in undecided:
+            return None
         return self.round_state == "COMMITTED" and self.update_state == "ACCEPTED"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -118,6 +119,23 @@ def test_an_accepted_update_of_an_attempt_that_was_given_up_leaves_the_older_res
     expected = feedback(trainer.deltas, lambda number: number != 1)
     found = [decode(data, gateway.layout, TOP_K) for data in gateway.updates]
     assert np.array_equal(found, expected)
+
+
+def test_what_an_update_left_out_that_was_not_judged_yet_is_kept_until_it_is(
+    connect: Connect, gateway: FakeGateway
+) -> None:
+    start(gateway, TOP_K, rounds=2)
+    gateway.refuse[2, 1] = "norm"
+    waiting = {"round_state": "OPEN", "update_state": "REPORTED"}
+    gateway.fault("GET .*/rounds/1/.*outcome", lambda _: httpx.Response(200, json=waiting))
+    trainer = WatchedTrainer()
+
+    connect().train(trainer=trainer, progress=False)
+
+    first, refused, last = trainer.deltas
+    updates = [decode(data, gateway.layout, TOP_K) for data in gateway.updates]
+    assert np.array_equal(updates[1], feedback([refused], lambda _: True)[0])
+    assert np.array_equal(updates[::2], feedback([first, last], lambda _: True))
 
 
 @pytest.mark.parametrize("encoding", ["int8", TOP_K])

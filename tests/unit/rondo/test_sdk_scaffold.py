@@ -208,6 +208,23 @@ def test_the_newest_variate_that_counted_is_taken_and_others_of_its_run_are_dele
     ]
 
 
+def test_a_newer_variate_that_may_still_count_is_kept_and_taken_when_it_does(
+    tmp_path: Path,
+) -> None:
+    controls = Controls(tmp_path)
+    first, second, third = (Attempt("run-1", round_, 1) for round_ in (1, 2, 3))
+    for number, attempt in enumerate([first, second, third]):
+        controls.save(attempt, LAYOUT, np.full(2, number, np.float32))
+    answers: dict[Attempt, bool | None] = {first: True, second: None, third: False}
+
+    before = controls.load(Attempt("run-1", 4, 1), LAYOUT, counted=answers.__getitem__)
+    answers[second] = True
+    after = controls.load(Attempt("run-1", 5, 1), LAYOUT, counted=answers.__getitem__)
+
+    assert (before.tolist(), after.tolist()) == ([0.0, 0.0], [1.0, 1.0])
+    assert [path.name for path in tmp_path.iterdir()] == ["run-1-000002-01.safetensors"]
+
+
 def test_the_variates_of_the_newest_runs_whose_end_was_not_heard_are_kept(tmp_path: Path) -> None:
     controls = Controls(tmp_path)
     for age in range(RUNS_KEPT + 3):
