@@ -15,16 +15,10 @@ from bench.peers.measuring import measured, report
 from bench.peers.raw_files import save_result
 from bench.together import await_the_others
 from rondo_aggregator.strategies.arrays import Float64Array
+from rondo_aggregator.strategies.inputs import Inputs, Wanted, in_turn
 from rondo_aggregator.strategies.kernels import warm
 from rondo_aggregator.strategies.registry import named
-from rondo_aggregator.strategies.rounds import (
-    Inputs,
-    Wanted,
-    columns_of,
-    in_turn,
-    mix_of_round,
-    products_of,
-)
+from rondo_aggregator.strategies.rounds import columns_of, mix_of_round, products_of
 from rondo_core.layout import FLOAT32, Float32Array
 from rondo_core.weights import layout_of_file
 

@@ -21,8 +21,8 @@ from bench import machine
 from bench.aggregation_parts import combine
 from bench.updates import layout_of, values_of
 from rondo_aggregator.adapters.weight_files import map_update
+from rondo_aggregator.strategies.inputs import Inputs, in_turn
 from rondo_aggregator.strategies.kernels import warm
-from rondo_aggregator.strategies.rounds import Inputs, in_turn
 from rondo_core.encodings import encode
 from rondo_core.layout import Layout
 from rondo_local.environments import checkout

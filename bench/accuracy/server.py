@@ -7,13 +7,8 @@ import numpy as np
 
 from rondo_aggregator.domain.shards import split
 from rondo_aggregator.strategies.combination import Strategy
-from rondo_aggregator.strategies.rounds import (
-    Inputs,
-    columns_of,
-    in_turn,
-    mix_of_round,
-    products_of,
-)
+from rondo_aggregator.strategies.inputs import Inputs, in_turn
+from rondo_aggregator.strategies.rounds import columns_of, mix_of_round, products_of
 from rondo_core.layout import Float32Array
 
 __all__ = ["Server", "Update", "combined"]

@@ -7,16 +7,10 @@ import numpy as np
 
 from rondo_aggregator.domain.shards import split
 from rondo_aggregator.strategies.cohort import Mix
+from rondo_aggregator.strategies.inputs import Inputs, in_turn
 from rondo_aggregator.strategies.products import BLOCK_COLUMNS, decode_nodes, encode_nodes
 from rondo_aggregator.strategies.registry import named
-from rondo_aggregator.strategies.rounds import (
-    Inputs,
-    columns_of,
-    in_turn,
-    mix_of_round,
-    products_of,
-    products_shape,
-)
+from rondo_aggregator.strategies.rounds import columns_of, mix_of_round, products_of, products_shape
 from rondo_core.events import Scalar
 from rondo_core.layout import Float32Array
 

@@ -13,16 +13,11 @@ from rondo_aggregator.strategies import combination, rounds
 from rondo_aggregator.strategies.client_weights.adaptive_clip import adaptively_clipped
 from rondo_aggregator.strategies.cohort import Cohort, Mix, decode_mix, encode_mix, mix_of
 from rondo_aggregator.strategies.combination import BLOCK_COLUMNS, ColumnRule, order_columns
+from rondo_aggregator.strategies.inputs import Inputs, in_turn
 from rondo_aggregator.strategies.products import BLOCK_COLUMNS as LEAF
 from rondo_aggregator.strategies.products import Kept, decode_nodes, joined, leaf, total
 from rondo_aggregator.strategies.registry import named
-from rondo_aggregator.strategies.rounds import (
-    Inputs,
-    columns_of,
-    in_turn,
-    mix_of_round,
-    products_of,
-)
+from rondo_aggregator.strategies.rounds import columns_of, mix_of_round, products_of
 from rondo_core.errors import EmptyRound, Invalid, StrategyInvalid
 from rondo_core.events import Scalar
 from rondo_core.layout import Float32Array

@@ -20,13 +20,8 @@ from rondo_aggregator.handlers.reading import check_state
 from rondo_aggregator.handlers.writing import state_after
 from rondo_aggregator.strategies.cohort import Mix
 from rondo_aggregator.strategies.combination import Strategy
-from rondo_aggregator.strategies.rounds import (
-    Inputs,
-    columns_of,
-    in_turn,
-    mix_of_round,
-    products_of,
-)
+from rondo_aggregator.strategies.inputs import Inputs, in_turn
+from rondo_aggregator.strategies.rounds import columns_of, mix_of_round, products_of
 from rondo_core.encodings import DeltaColumns
 from rondo_core.errors import Invalid
 from rondo_core.layout import Float32Array, Layout

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rondo_aggregator.handlers.ports import Objects
 from rondo_aggregator.handlers.reading import Source
-from rondo_aggregator.strategies.rounds import Inputs, Wanted
+from rondo_aggregator.strategies.inputs import Inputs, Wanted
 from rondo_core.encodings import DeltaColumns, UpdateForm, form_of
 from rondo_core.encodings.names import FLOAT32
 from rondo_core.layout import Float32Array, Layout

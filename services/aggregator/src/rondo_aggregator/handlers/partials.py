@@ -12,8 +12,9 @@ from rondo_aggregator.handlers.inputs import inputs_of
 from rondo_aggregator.handlers.ports import Jobs, Objects
 from rondo_aggregator.handlers.reading import Source, round_of, source_of
 from rondo_aggregator.strategies.cohort import Mix, decode_mix
+from rondo_aggregator.strategies.inputs import Inputs
 from rondo_aggregator.strategies.registry import Strategies
-from rondo_aggregator.strategies.rounds import Inputs, columns_of, mix_of_round
+from rondo_aggregator.strategies.rounds import columns_of, mix_of_round
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.layout import FLOAT32
 from rondo_core.model_store import mix_key, partial_key

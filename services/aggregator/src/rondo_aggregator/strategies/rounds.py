@@ -1,12 +1,11 @@
-"""A round as stretches of columns: what to read, in which order, and what to make of it.
+"""A round as stretches of columns: what to read of its inputs, and what to make of it.
 
 Memory is bounded by the stretch, whatever the number of clients and the size of the model. No bit
 of the result depends on how a round is cut into stretches, groups or shards.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -22,6 +21,7 @@ from rondo_aggregator.strategies.combination import (
     order_columns,
     stepped,
 )
+from rondo_aggregator.strategies.inputs import Inputs, Wanted
 from rondo_aggregator.strategies.products import (
     BLOCK_COLUMNS,
     TURN_COLUMNS,
@@ -31,90 +31,13 @@ from rondo_aggregator.strategies.products import (
     leaf,
     total,
 )
-from rondo_core.encodings import DeltaColumns
 from rondo_core.errors import StrategyInvalid
 from rondo_core.layout import Float32Array
 
-__all__ = [
-    "Inputs",
-    "Wanted",
-    "columns_of",
-    "in_turn",
-    "mix_of_round",
-    "products_of",
-    "products_shape",
-]
+__all__ = ["columns_of", "mix_of_round", "products_of", "products_shape"]
 
 _STRETCH_VALUES = 16 * 1024 * 1024
 """Values of all clients in a stretch of a rule that needs them side by side: 64 MiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The same columns ``[start, stop)`` of some clients' deltas."""
-
-    clients: tuple[int, ...]
-    start: int
-    stop: int
-
-
-Read = Callable[[Sequence[Wanted]], Iterator[list[DeltaColumns]]]
-"""Yields the columns of each wish, in order; may fetch the next ones meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Everything that a round's result depends on beside the strategy.
-
-    Attributes:
-        columns: of the model.
-        clients: their ids, in the manifest's order.
-        examples: of each.
-        staleness: of each.
-        steps: of each.
-        base: reads columns ``[start, stop)`` of the base version.
-        slot: reads the same of a state vector; None where the round before left no state.
-        read: reads deltas.
-        scalars: what the rules kept of the round before.
-        step: which of the run's, from 1.
-        group: deltas that a weighted mean asks for at once.
-        stretch_columns: columns of them that it asks for. What is mapped is best taken all at once
-            and little of it, what has to be fetched the other way round.
-    """
-
-    columns: int
-    clients: Sequence[str]
-    examples: Sequence[int]
-    base: Callable[[int, int], Float32Array]
-    read: Read
-    staleness: Sequence[int] = ()
-    steps: Sequence[float | None] = ()
-    slot: Callable[[str, int, int], Float32Array] | None = None
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    step: int = 1
-    group: int = 1024
-    stretch_columns: int = 1024 * 1024
-
-    def slots(self, strategy: Strategy, start: int, stop: int) -> list[Float32Array]:
-        """Read all of a strategy's state vectors, or make the ones that a run begins with."""
-        if self.slot is not None:
-            return [self.slot(name, start, stop) for name in strategy.slots]
-        size = stop - start
-        return [np.full(size, first, np.float32) for first in strategy.slots.values()]
-
-
-def in_turn(one: Callable[[int, int, int], DeltaColumns]) -> Read:
-    """Return a reader that fetches one client's columns after the other.
-
-    Args:
-        one: reads columns ``[start, stop)`` of a client's delta.
-    """
-
-    def read(wishes: Sequence[Wanted]) -> Iterator[list[DeltaColumns]]:
-        for wish in wishes:
-            yield [one(client, wish.start, wish.stop) for client in wish.clients]
-
-    return read
 
 
 def products_shape(strategy: Strategy, inputs: Inputs) -> tuple[int, int]:
