@@ -10,13 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from rondo_core.events import (
-    EVENT_TYPES,
-    AsyncRequest,
-    AsyncResponse,
-    AsyncResult,
-    RunProgress,
-)
+from rondo_core.async_results import AsyncRequest, AsyncResponse, AsyncResult
+from rondo_core.events import EVENT_TYPES, RunProgress
 from rondo_core.topology import MAX_RECEIVES, QUEUES
 
 TARGET = Path(__file__).parent / "events.md"

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from rondo_core.aws import AwsPorts, StepFunctionsWorkflow, connect
 from rondo_core.bus import Delivery, EventSource, Publish
 from rondo_core.clock import Clock, SystemClock
-from rondo_core.events import Event, decode_event
+from rondo_core.cloud_events import decode_event
+from rondo_core.events import Event
 from rondo_core.model_store import ModelStore, UploadLinks
 from rondo_core.object_folders import ObjectFolders
 from rondo_core.run_store import RunStore

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rondo_core.cloud_events import decode_event
 from rondo_core.events import (
     EvaluationRequested,
     Event,
@@ -22,7 +23,6 @@ from rondo_core.events import (
     VersionCommitted,
     VersionHeld,
     VersionPromoted,
-    decode_event,
 )
 from rondo_core.topology import MAX_RECEIVES, QUEUES, QueueSpec
 from tests.contract.harness import Harness, events_of, receive_all, settle

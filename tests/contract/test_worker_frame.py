@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 import pytest
 
 from rondo_core.bus import Delivery, EventSource
+from rondo_core.cloud_events import encode_event
 from rondo_core.consumer import WAIT_SECONDS
 from rondo_core.errors import Unavailable
-from rondo_core.events import RoundSealed, encode_event
+from rondo_core.events import RoundSealed
 from rondo_core.health import Health, serve_health
 from rondo_core.service import run_worker
 from rondo_core.settings import ServiceSettings

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from rondo_core.aws import AwsPorts, DynamoRunStore, S3ModelStore, connect
-from rondo_core.events import RoundSealed, UpdateSubmitted, decode_event
+from rondo_core.cloud_events import decode_event
+from rondo_core.events import RoundSealed, UpdateSubmitted
 from rondo_core.layout import Float32Array, Layout
 from rondo_core.manifest import Manifest
 from rondo_core.settings import AwsSettings

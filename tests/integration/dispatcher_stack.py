@@ -10,7 +10,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from rondo_core.aws import AwsPorts, connect
-from rondo_core.events import EvaluationRequested, RunRequested, decode_event
+from rondo_core.cloud_events import decode_event
+from rondo_core.events import EvaluationRequested, RunRequested
 from rondo_core.keys import head_key, round_key, run_key
 from rondo_core.rows import HeadRow, RoundRow, RunRow, from_item
 from rondo_core.settings import AwsSettings

@@ -17,8 +17,9 @@ from rondo_aggregator.handlers.sweep import Sweeper
 from rondo_aggregator.strategies.registry import named
 from rondo_aggregator.tasks import WorkerPorts, run_combine, run_partial, run_products, run_validate
 from rondo_core.clock import SystemClock
+from rondo_core.cloud_events import decode_event
 from rondo_core.consumer import consume_once
-from rondo_core.events import EvaluationRequested, VersionPromoted, decode_event
+from rondo_core.events import EvaluationRequested, VersionPromoted
 from rondo_core.keys import run_key
 from rondo_core.rows import RunRow, from_item
 from rondo_core.telemetry import Metrics

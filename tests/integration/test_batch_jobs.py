@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from rondo_core.events import AsyncResponse, BatchEnded, decode_event
+from rondo_core.async_results import AsyncResponse
+from rondo_core.cloud_events import decode_event
+from rondo_core.events import BatchEnded
 from tests.emulators import Aws
 from tests.integration.batch_stack import (
     BatchStack,

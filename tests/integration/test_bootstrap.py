@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from rondo_core.aws import AwsPorts, connect
+from rondo_core.cloud_events import decode_event
 from rondo_core.errors import Unavailable
-from rondo_core.events import RunFinished, RunRequested, decode_event
+from rondo_core.events import RunFinished, RunRequested
 from rondo_core.keys import OPERATOR_KEY
 from rondo_core.run_store import Key, Put
 from rondo_core.settings import AwsSettings

@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rondo_core.aws import AwsPorts, connect
-from rondo_core.events import Event, RunRequested, UpdateSubmitted, decode_event
+from rondo_core.cloud_events import decode_event
+from rondo_core.events import Event, RunRequested, UpdateSubmitted
 from rondo_core.initial_weights import initial_weights, layout_of_spec
 from rondo_core.keys import update_key
 from rondo_core.model_store import weights_key

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rondo_core.bus import Delivery, EventSource
+from rondo_core.cloud_events import decode_event, traceparent_of
 from rondo_core.errors import Conflict, EventInvalid, Invalid, NotFound, Unavailable
-from rondo_core.events import Event, decode_event, traceparent_of
+from rondo_core.events import Event
 from rondo_core.heartbeat import Hold
 from rondo_core.telemetry import Metrics
 from rondo_core.tracing import span, tracing

@@ -7,7 +7,8 @@ left behind.
 from collections.abc import Iterable
 
 from rondo_core.bus import Publish
-from rondo_core.events import Event, decode_event, encode_event
+from rondo_core.cloud_events import decode_event, encode_event
+from rondo_core.events import Event
 from rondo_core.keys import outbox_key, outbox_pk
 from rondo_core.rows import OutboxRow, from_item, to_item
 from rondo_core.run_store import MAX_CHANGES, Delete, Put, RunStore

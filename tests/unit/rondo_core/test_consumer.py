@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rondo_core.bus import Delivery
+from rondo_core.cloud_events import encode_event
 from rondo_core.consumer import (
     BACKOFF_SECONDS,
     SHORT_PAUSE_SECONDS,
@@ -13,7 +14,7 @@ from rondo_core.consumer import (
     Consumer,
 )
 from rondo_core.errors import Unavailable
-from rondo_core.events import Event, RoundSealed, encode_event
+from rondo_core.events import Event, RoundSealed
 from rondo_core.telemetry import Metrics
 
 SEALED = RoundSealed(

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rondo_core.async_results import AsyncRequest, AsyncResponse, AsyncResult
+from rondo_core.cloud_events import decode_event, encode_event
 from rondo_core.errors import EventInvalid
 from rondo_core.events import (
     EVENT_TYPES,
-    AsyncRequest,
-    AsyncResponse,
-    AsyncResult,
     BatchEnded,
     BatchRequested,
     EvaluationRequested,
@@ -30,8 +29,6 @@ from rondo_core.events import (
     VersionCommitted,
     VersionHeld,
     VersionPromoted,
-    decode_event,
-    encode_event,
 )
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -2,8 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from rondo_core.cloud_events import decode_event
 from rondo_core.errors import Unavailable
-from rondo_core.events import Event, RunFinished, decode_event
+from rondo_core.events import Event, RunFinished
 from rondo_core.keys import outbox_key, outbox_pk
 from rondo_core.outbox import outbox_put, publish_now, relay
 from rondo_core.run_store import MAX_CHANGES

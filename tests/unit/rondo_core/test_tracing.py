@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from rondo_core import tracing
+from rondo_core.cloud_events import encode_event, traceparent_of
 from rondo_core.consumer import consume_once
 from rondo_core.errors import SettingsInvalid, Unavailable
-from rondo_core.events import Event, RunFinished, RunRequested, encode_event, traceparent_of
+from rondo_core.events import Event, RunFinished, RunRequested
 from rondo_core.telemetry import Metrics
 from rondo_core.testing import MemoryBus
 from tests.spans import kept

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from rondo_core.cloud_events import decode_event
 from rondo_core.consumer import consume_once
 from rondo_core.errors import Conflict
 from rondo_core.events import (
@@ -18,7 +19,6 @@ from rondo_core.events import (
     RoundRequested,
     RunProgress,
     UpdateAccepted,
-    decode_event,
 )
 from rondo_core.rows import RoundRow, from_item
 from rondo_core.testing import MemoryWorkflow

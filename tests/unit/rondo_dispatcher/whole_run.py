@@ -2,8 +2,9 @@
 
 from contextlib import suppress
 
+from rondo_core.cloud_events import decode_event
 from rondo_core.errors import Conflict
-from rondo_core.events import EvaluationRequested, Event, decode_event
+from rondo_core.events import EvaluationRequested, Event
 from rondo_core.keys import UPDATE_PREFIX, attempt_pk
 from rondo_core.rows import RoundRow, UpdateRow, from_item
 from rondo_core.testing import MemoryWorkflow

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rondo_core.aws.failures import answered
+from rondo_core.cloud_events import encode_event
 from rondo_core.errors import Unavailable
-from rondo_core.events import Event, encode_event
+from rondo_core.events import Event
 from rondo_core.tracing import span, traceparent
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 
 from rondo_core.bus import Delivery
 from rondo_core.clock import Clock
+from rondo_core.cloud_events import decode_event, encode_event
 from rondo_core.errors import EventInvalid
-from rondo_core.events import EVENT_TYPES, Event, decode_event, encode_event
+from rondo_core.events import EVENT_TYPES, Event
 from rondo_core.testing.clock import ManualClock
 from rondo_core.topology import MAX_RECEIVES, QUEUES, QueueSpec
 from rondo_core.tracing import span, traceparent

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
-from rondo_core.events import AsyncRequest, AsyncResponse, AsyncResult, BatchEnded, BatchRequested
+from rondo_core.async_results import AsyncRequest, AsyncResponse, AsyncResult
+from rondo_core.events import BatchEnded, BatchRequested
 from rondo_core.rows import to_item
 from rondo_core.run_store import Absent, Change, Delete, Equals, Item, OneOf, Put, Update
 from rondo_inference.domain.batch_job import (
