@@ -12,10 +12,11 @@ from rondo_core.spans import recorder_to
 from rondo_core.tracing import span, use
 from rondo_local.processes import Supervisor
 from tests.emulators import Aws
+from tests.integration.batch_stack import answers_csv, batch_stack, prices_csv
 from tests.integration.dispatcher_stack import DispatcherStack
 from tests.integration.test_inference_alone import start
 from tests.spans import Collector, Told, collecting
-from tests.unit.rondo_inference.exported import sample_folder
+from tests.unit.rondo_inference.exported import prices_export, sample_folder
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SECONDS = 60.0
@@ -78,3 +79,26 @@ def test_an_event_is_handled_below_the_span_that_published_it_on_sns(
 
     assert (published.parent, handled.parent) == (asked.id, published.id)
     assert published.trace == handled.trace == asked.trace
+
+
+def test_the_chunks_of_a_job_are_scored_below_the_call_that_started_it(
+    ministack: Aws, redis_url: str, collector: Collector, tmp_path: Path
+) -> None:
+    with batch_stack(ministack, redis_url, tmp_path) as stack:
+        # The last batch of spans would be sent in an hour: it is sent because the worker ends.
+        sent = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "3600000"}
+        stack.promote(prices_export(1))
+        processes = [stack.start(*argv, **sent) for argv in ((), ("batch-intake",))]
+        processes.append(stack.start("batch-worker", **sent))
+        job_id = stack.make(prices_csv(1_000), start=False)
+        stack.call("POST", f"/batch/prices/jobs/{job_id}/start", traceparent=PARENT)
+        assert stack.output(job_id) == answers_csv(1_000)
+        chunks = stack.show(job_id)["chunks"]
+        assert [process.stop() for process in processes] == [0, 0, 0]
+
+    (handled,) = collector.named("rondo-batch-intake", "process BatchRequested")
+    told = ("run plan", "run score", "run join")
+    plans, scores, joins = (collector.named("rondo-batch-worker", name) for name in told)
+    assert (len(plans), len(scores)) == (1, chunks)
+    assert {one.parent for one in (*plans, *scores, *joins)} == {handled.id}
+    assert handled.trace == PARENT.split("-")[1]

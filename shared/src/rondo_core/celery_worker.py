@@ -4,17 +4,27 @@ Even so a kill may lose a task (celery#7950, kombu#305), which is why every serv
 a sweep. Extra ``celery``.
 """
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery import Celery, current_task
+from celery.signals import (
+    setup_logging,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutting_down,
+)
+from kombu.exceptions import OperationalError
 
+from rondo_core.errors import Unavailable
 from rondo_core.health import Health, serve_health
 from rondo_core.settings import Secret, ServiceSettings
 from rondo_core.telemetry import Metrics
 from rondo_core.topology import Names
+from rondo_core.tracing import flush, span, traceparent, tracing
 
-__all__ = ["CelerySettings", "new_app", "work"]
+__all__ = ["CelerySettings", "new_app", "send", "task_span", "work"]
 
 _CELERY_ARGUMENTS = (
     "--quiet",
@@ -24,6 +34,8 @@ _CELERY_ARGUMENTS = (
     "--without-heartbeat",
 )
 _BROKER_SECONDS = 10
+_TRACE = "traceparent"
+"""The header of a task's message that names the span it is recorded below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,33 @@ def new_app(service: str, settings: CelerySettings) -> Celery:
     return app
 
 
+def send(app: Celery, name: str, ids: Sequence[object], **arguments: object) -> None:
+    """Ask for a task; safe from several threads. Blocks until the broker has it.
+
+    What a task asks for is recorded below the same span as that task, not below the task: a job of
+    a thousand tasks is a thousand children of what began it, and not a chain.
+
+    Args:
+        app: as `new_app` made it.
+        name: of the task.
+        ids: its positional arguments.
+        arguments: its others; JSON all of them.
+
+    Raises:
+        Unavailable: the broker did not take it.
+    """
+    headers = {_TRACE: _cause() or traceparent()} if tracing() else None
+    try:
+        app.send_task(name, args=ids, kwargs=arguments, headers=headers)
+    except OperationalError as exc:
+        raise Unavailable(f"the broker did not take {name} of {ids}") from exc
+
+
+def task_span(name: str) -> AbstractContextManager[object]:
+    """Record the task that runs, below what was around when the first of its kin was asked for."""
+    return span(f"run {name}", kind="consumer", parent=_cause())
+
+
 def work(app: Celery, settings: CelerySettings, metrics: Metrics) -> None:
     """Run a worker until SIGTERM or SIGINT; then finish the tasks that were begun, and return.
 
@@ -70,6 +109,11 @@ def work(app: Celery, settings: CelerySettings, metrics: Metrics) -> None:
     def keep_logging(**_: object) -> None:
         """That somebody listens to this signal leaves the logging as it is configured."""
 
+    def leaving(**_: object) -> None:
+        """Send what is not sent yet: nothing that runs at a process's end runs in a child."""
+        flush()
+
+    worker_process_shutdown.connect(leaving)
     worker_ready.connect(ready)
     worker_shutting_down.connect(stopping)
     setup_logging.connect(keep_logging)
@@ -77,6 +121,12 @@ def work(app: Celery, settings: CelerySettings, metrics: Metrics) -> None:
         app.worker_main(list(_CELERY_ARGUMENTS))
     finally:
         server.shutdown()
+
+
+def _cause() -> str:
+    """Return the span that the task of this thread is recorded below; empty: there is none."""
+    headers = current_task.request.headers if current_task else None
+    return str((headers or {}).get(_TRACE, ""))
 
 
 def _configuration(service: str, settings: CelerySettings) -> dict[str, object]:

@@ -57,9 +57,9 @@ class Recorder:
     """
 
     def __init__(self, service: str, processor: SpanProcessor) -> None:
-        provider = TracerProvider(resource=Resource.create({"service.name": service}))
-        provider.add_span_processor(processor)
-        self._tracer = provider.get_tracer("rondo")
+        self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("rondo")
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
@@ -107,6 +107,10 @@ class Recorder:
             name, cast("Context", parent), start_time=since_epoch + int(start * _NANOSECONDS)
         )
         begun.end(since_epoch + int(end * _NANOSECONDS))
+
+    def flush(self) -> None:
+        """See ``tracing.flush``."""
+        self._provider.force_flush()
 
     def _extracted(self, parent: str) -> Context:
         return self._propagator.extract({_HEADER: parent})

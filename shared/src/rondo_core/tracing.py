@@ -20,6 +20,7 @@ __all__ = [
     "Kind",
     "Recorded",
     "around",
+    "flush",
     "record",
     "resumed",
     "span",
@@ -82,6 +83,12 @@ def use(recorder: "Recorder | None") -> None:
     """Record by this from now on, or not at all."""
     global _recorder  # noqa: PLW0603  (as the logging of a process: one for all of it)
     _recorder = recorder
+
+
+def flush() -> None:
+    """Send what is not sent yet, for a process that ends without its usual end; blocks for that."""
+    if _recorder is not None:
+        _recorder.flush()
 
 
 def tracing() -> bool:

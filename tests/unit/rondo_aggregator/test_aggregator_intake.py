@@ -103,7 +103,7 @@ def test_a_broker_that_is_away_is_unavailable_and_says_for_what(
 
     monkeypatch.setattr(world.app, "send_task", refuse)
 
-    with pytest.raises(Unavailable, match=r"rondo\.combine of Attempt\(run_id='run-1'"):
+    with pytest.raises(Unavailable, match=r"rondo\.combine of \('run-1', 1, 1\)"):
         CeleryJobs(world.app).combine(ATTEMPT)
 
 

@@ -14,6 +14,7 @@ from rondo_core.lease import keep_moving
 from rondo_core.metrics_pipe import pipe_to
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics
+from tests.spans import kept
 from tests.unit.rondo_aggregator.aggregator_world import World, memory_settings, seal_three
 from tests.unit.rondo_aggregator.round_rows import ATTEMPT, abort
 
@@ -87,6 +88,16 @@ def test_a_task_that_raises_is_counted_and_does_not_end_the_process(world: World
     run_task("combine", ATTEMPT, broken, world.ports)
 
     assert world.count("rondo_loop_failures_total", kind="combine", outcome="error") == 1
+
+
+def test_a_task_is_a_span_which_says_that_it_failed(world: World) -> None:
+    def broken() -> str:
+        raise ZeroDivisionError
+
+    with kept() as spans:
+        run_task("combine", ATTEMPT, broken, world.ports)
+
+    assert spans.named("run combine").failed == "ZeroDivisionError"
 
 
 def test_a_task_that_meets_a_store_that_is_away_is_no_failure(world: World) -> None:

@@ -24,6 +24,7 @@ from rondo_aggregator.handlers.partials import make_partial, move_lease
 from rondo_aggregator.handlers.ports import Jobs, Objects, Worker
 from rondo_aggregator.settings import AggregatorSettings
 from rondo_core.bus import Publish
+from rondo_core.celery_worker import task_span
 from rondo_core.clock import Clock
 from rondo_core.errors import Unavailable
 from rondo_core.lease import keep_moving
@@ -214,7 +215,8 @@ def run_task(name: str, attempt: Attempt, body: Callable[[], str], ports: Worker
     """
     start = time.perf_counter()
     try:
-        outcome = body()
+        with task_span(name):
+            outcome = body()
     except Unavailable as exc:
         outcome = "retry"
         log.warning("task left to the sweep", extra={"task": name, "error": str(exc)})

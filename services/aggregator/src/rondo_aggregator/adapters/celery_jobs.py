@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from rondo_aggregator.domain.attempt import Attempt
-from rondo_core.errors import Unavailable
+from rondo_core.celery_worker import send
 
 __all__ = ["COMBINE", "PARTIAL", "PRODUCTS", "VALIDATE", "CeleryJobs"]
 
@@ -40,7 +39,4 @@ class CeleryJobs:
 
     def _send(self, name: str, attempt: Attempt, **arguments: object) -> None:
         ids = (attempt.run_id, attempt.round, attempt.attempt)
-        try:
-            self._app.send_task(name, args=ids, kwargs=arguments)
-        except OperationalError as exc:
-            raise Unavailable(f"the broker did not take {name} of {attempt}") from exc
+        send(self._app, name, ids, **arguments)

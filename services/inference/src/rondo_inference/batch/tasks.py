@@ -13,9 +13,8 @@ from functools import partial
 
 from celery import Celery
 from celery.signals import worker_process_init
-from kombu.exceptions import OperationalError
 
-from rondo_core.celery_worker import new_app
+from rondo_core.celery_worker import new_app, send, task_span
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.lease import keep_moving
 from rondo_core.run_store import CommitConflict
@@ -57,21 +56,15 @@ class CeleryHints:
 
     def plan(self, job_id: str) -> None:
         """Enqueue ``rondo.batch.plan``."""
-        self._send(PLAN, job_id)
+        send(self._app, PLAN, (job_id,))
 
     def score(self, job_id: str, index: int) -> None:
         """Enqueue ``rondo.batch.score``."""
-        self._send(SCORE, job_id, index)
+        send(self._app, SCORE, (job_id, index))
 
     def join(self, job_id: str) -> None:
         """Enqueue ``rondo.batch.join``."""
-        self._send(JOIN, job_id)
-
-    def _send(self, name: str, *ids: object) -> None:
-        try:
-            self._app.send_task(name, args=ids)
-        except OperationalError as exc:
-            raise Unavailable(f"the broker did not take {name} of {ids}") from exc
+        send(self._app, JOIN, (job_id,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +174,8 @@ def run_task(
     """
     start = time.perf_counter()
     try:
-        outcome = body()
+        with task_span(name):
+            outcome = body()
     except (Invalid, NotFound) as exc:
         outcome = "failed"
         log.warning("job failed", extra={"job_id": job_id, "error": str(exc)})
