@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.model_rows import AliasRow
 from rondo_core.testing import ManualClock
+from rondo_inference.registry import memory
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading, yield_the_cpu
 from rondo_inference.registry.memory import Memory, NoRoom
@@ -49,7 +51,12 @@ class Loader:
         self.resident += MEGABYTE
         export = prices_export(alias.model_version) if alias.model == "prices" else shapes_export()
         made = served_by(export)
-        return ServedModel(alias, export.spec, made.engine, made.batcher, made.choice)
+        served = ServedModel(alias, export.spec, made.engine, made.batcher, made.choice)
+        weakref.finalize(served.batcher, self._freed)
+        return served
+
+    def _freed(self) -> None:
+        self.resident -= MEGABYTE
 
 
 @dataclass
@@ -131,6 +138,24 @@ def test_who_is_in_use_or_pinned_stays_and_there_is_no_room() -> None:
         with pytest.raises(NoRoom, match="'prices' takes 1000000 bytes, and 1000000 of 1000000"):
             one.bring(alias(2))
         assert loaded(one) == [1]
+
+
+def test_what_turns_out_too_large_is_given_back_before_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room(cap=MEGABYTE)
+    returned: list[int] = []
+    monkeypatch.setattr(memory, "give_back", lambda: returned.append(room.loader.resident))
+    room.memory.take(room.bring(alias(1)))
+    returned.clear()
+
+    with pytest.raises(NoRoom) as refused:
+        room.bring(alias(2))
+
+    before_the_load, after_it = returned
+    assert room.loader.loads == ["prices 1", "prices 2"]
+    assert (before_the_load, after_it) == (MEGABYTE, MEGABYTE)
+    assert refused.value.__traceback__ is not None, "it is still there, and holds nothing"
 
 
 def test_an_evicted_version_cannot_be_taken_any_more() -> None:

@@ -99,7 +99,12 @@ class Memory:
             served = self.load(alias)
             size = max(LEAST_BYTES, self.measure() - before)
             self._sizes[alias.model, alias.model_version] = size
-            self._make_room(size, alias)
+            try:
+                self._make_room(size, alias)
+            except NoRoom:
+                del served  # or the error, which knows this frame, would hold it
+                give_back()
+                raise
             served.usage.size_bytes = size
             served.usage.last_used = self.clock.monotonic()
             self._held.append(served)
