@@ -682,6 +682,22 @@ def test_who_asks_before_sending_behind_another_request_is_told_when_that_is_ans
     talk(conversation)
 
 
+def test_who_is_told_late_to_send_its_body_is_not_late_with_it() -> None:
+    async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post("/1") + post("/2", b"body", expect="100-continue")[:-4])
+        seen = [one.later(100)]
+        one.echo.gate.set()
+        await one.wire.until(1)
+        await turns()
+        seen += [one.later(59), one.later(2)]
+        assert seen == [False, False, True]
+        assert one.wire.written.count(b"HTTP/1.1 100 Continue") == 1
+        assert b"HTTP/1.1 408 " in one.wire.written
+
+    talk(conversation)
+
+
 def test_who_asks_before_sending_nothing_is_not_told_to_go_on_after_its_answer() -> None:
     async def conversation(one: Talk) -> None:
         one.echo.gate = asyncio.Event()

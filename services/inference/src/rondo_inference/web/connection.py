@@ -106,6 +106,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         """Tell the caller to send its body; see ``Receiver``."""
         if self._outgoing is not None and self.is_answered and self._incoming.message.waits:
             self._incoming.message.waits = False
+            self.deadline = self._shared.time() + self._rules.body_seconds  # it could not before
             self._outgoing.send(_CONTINUE)
 
     # --- the server's side ------------------------------------------------------------------------
