@@ -50,6 +50,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         progress: from 0 to 1.
+        records_done: records that are scored, of a number that is only known at the end.
         failed_records: records that did not fit; each has its line in the output, with the reason.
     """
 
@@ -58,6 +59,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     state: str
     progress: float = 0.0
+    records_done: int = 0
     reason: str | None = None
     records: int | None = None
     failed_records: int | None = None

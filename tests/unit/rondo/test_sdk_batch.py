@@ -71,6 +71,7 @@ class FakeBatch(httpx.BaseTransport):
             job |= {"state": "RUNNING", "progress": 0.5}
         elif job["state"] == "RUNNING":
             job |= {"state": self.state_at_end, "progress": 1.0, "records": 2}
+            job["records_done"] = 2
             job["failed_records"] = self.failed
             made = {"output": OUTPUT, "failures": b'{"row": 1}\n'}
             for name, data in made.items():
@@ -119,6 +120,12 @@ def test_a_file_is_sent_scored_and_fetched(
         ],
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_how_many_rows_are_done_stands_beside_the_bar(predict: Command) -> None:
+    result = predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert "in.csv: completed, 2 rows" in result.stderr
 
 
 def test_the_only_model_need_not_be_named(predict: Command, batch: FakeBatch) -> None:

@@ -64,10 +64,44 @@ def test_progress_grows_with_the_finished_chunks(world: BatchWorld) -> None:
     seen = []
 
     while world.hints.waiting:
-        seen.append(world.view(job_id).progress)
+        view = world.view(job_id)
+        seen.append((view.progress, view.records_done))
         world.step()
 
-    assert seen == [0.0, 0.0, 0.33, 0.66, 0.99]
+    assert seen == [(0.0, None), (0.0, 0), (0.33, 3), (0.66, 6), (0.99, 7)]
+    assert world.view(job_id).records_done == 7
+
+
+def test_rows_of_a_chunk_whose_object_was_never_put_do_not_count(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    put = world.store.put
+
+    def away(key: str, data: bytes) -> object:
+        raise Unavailable(f"{key} of {len(data)} bytes")
+
+    world.store.put = away  # type: ignore[method-assign,assignment]
+    failed = world.step()
+    world.store.put = put  # type: ignore[method-assign]
+
+    assert (failed, world.view(job_id).records_done) == ("score raised", 0)
+
+
+def test_a_chunk_of_a_job_that_was_deleted_meanwhile_leaves_nothing(world: BatchWorld) -> None:
+    job_id = world.make(ROWS)
+    world.step()
+    original = world.worker.models.engine
+
+    def slow(alias: object) -> object:
+        world.orders.cancel("prices", job_id)
+        world.orders.delete("prices", job_id)
+        return original(alias)  # type: ignore[arg-type]  # it is one
+
+    world.worker.models.engine = slow  # type: ignore[method-assign,assignment]
+
+    assert world.step() == "score not-running"
+    assert not [key for key in world.store.keys("batch/") if job_id in key]
+    assert [row["SK"] for row in world.rows.query(f"BATCH#{job_id}")] == ["LINKS"]
 
 
 def test_lanes_bound_the_tasks_that_wait(world: BatchWorld) -> None:

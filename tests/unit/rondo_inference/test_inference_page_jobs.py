@@ -118,7 +118,7 @@ def test_how_far_a_job_is_stands_on_a_bar(service: Service, world: BatchWorld) -
 
     assert unknown == [{"aria-label": "Progress of rows.csv"}]
     assert (bar["max"], bar["value"]) == ("100", "33.0")
-    assert "33.0 % · 1 of 3 parts" in listed(service).text
+    assert "33.0 % · 3 rows, 1 of 3 parts" in listed(service).text
 
 
 def test_only_a_page_of_which_something_moves_is_fetched_again(

@@ -76,7 +76,8 @@ def _predict_batch(
 
         def show(job: BatchJob) -> None:
             stage = "sending" if job.state == "WAITING" else job.state.lower()
-            bar.update(task, completed=job.progress, description=f"{source.name}: {stage}")
+            rows = f", {job.records_done:,} rows" if job.records_done else ""
+            bar.update(task, completed=job.progress, description=f"{source.name}: {stage}{rows}")
 
         predictions = BatchPredictions(http, store, patience, show)
         job = predictions.predict(model or only_model(http, patience), source, target)

@@ -14,7 +14,7 @@ from rondo_core.rows import from_item
 from rondo_core.run_store import Delete, Key
 from rondo_inference.batch.ending import end_job, read_job
 from rondo_inference.batch.new_jobs import Wishes, key_of, new_job
-from rondo_inference.batch.planning import finished_chunks
+from rondo_inference.batch.planning import finished_chunks, finished_records
 from rondo_inference.batch.ports import Ports
 from rondo_inference.batch.wire import InputFile, JobList, JobView, NewJob, Result, Upload
 from rondo_inference.domain.batch_changes import (
@@ -222,10 +222,12 @@ class Orders:
 
     def _view(self, job: BatchJob) -> JobView:
         counted = job.state in {"RUNNING", "CANCELLED", "FAILED"} and job.chunks
-        done = len(finished_chunks(job.job_id, self.ports)) if counted else 0
+        finished = finished_chunks(job.job_id, self.ports) if counted else set[int]()
+        records = finished_records(job.job_id, finished, self.ports) if finished else 0
+        done = len(finished)
         if job.state == "COMPLETED":
-            done = job.chunks or 0
-        view = JobView.of(job, bucket=self.ports.bucket, done=done)
+            done, records = job.chunks or 0, job.records or 0
+        view = JobView.of(job, bucket=self.ports.bucket, done=done, records=records)
         made = {}
         if job.state == "COMPLETED":
             made["output"] = self._result(job.output, job.output_bytes)

@@ -14,7 +14,7 @@ from rondo_core.run_store import CommitConflict
 from rondo_inference.batch.ending import end_job, failing, read_job
 from rondo_inference.batch.planning import finished_chunks, read_plan
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
-from rondo_inference.domain.batch_changes import begin_changes
+from rondo_inference.domain.batch_changes import begin_changes, scored_change
 from rondo_inference.domain.batch_job import BatchJob, ChunkRow, chunk_key, chunk_row_key
 from rondo_inference.domain.batch_media import LINES, NPY, PICTURES
 from rondo_inference.domain.batch_output import ScoredChunk, output_lines, pack
@@ -32,6 +32,15 @@ __all__ = ["MOST_TRIES", "ChunkOutcome", "file_names", "score_chunk"]
 
 MOST_TRIES = 5
 """A chunk that was begun more often and never finished ends its workers: the job fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A chunk's object, how many records it has, and see ``ChunkOutcome`` for the rest."""
+
+    content: bytes
+    records: int
+    beyond: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +76,16 @@ def score_chunk(
         return ChunkOutcome("not-running")
     plan, _ = read_plan(job_id, ports.objects)
     with failing(job, ports, where=_place(plan, index)):
-        content, beyond = _scored(
-            job, plan, index, ports=ports, models=models, rows=limits.engine_rows
-        )
+        made = _scored(job, plan, index, ports=ports, models=models, rows=limits.engine_rows)
     try:
-        ports.objects.put(chunk_key(job_id, index), content)
+        ports.rows.commit(scored_change(job_id, index, made.records))
+        ports.objects.put(chunk_key(job_id, index), made.content)
+    except CommitConflict:
+        return ChunkOutcome("not-running")  # the job was deleted meanwhile
     except AlreadyExists:
         return ChunkOutcome("beaten")  # another worker was first: its bytes count, and it goes on
     _go_on(job, index + limits.lanes, len(plan.chunks), ports, hints)
-    return ChunkOutcome("scored", job.model, beyond)
+    return ChunkOutcome("scored", job.model, made.beyond)
 
 
 def file_names(plan: Plan, index: int) -> tuple[str, ...]:
@@ -112,13 +122,14 @@ def _place(plan: Plan, index: int) -> str:
 
 def _scored(
     job: BatchJob, plan: Plan, index: int, *, ports: Ports, models: Models, rows: int
-) -> tuple[bytes, int]:
+) -> _Scored:
     spec = models.spec(job.alias)
     records = _read(job, plan, index, ports=ports, models=models)
     outputs = _predicted(models.engine(job.alias), spec, records.inputs, rows)
     lines = output_lines(spec, job.accept, records, outputs, file_names(plan, index))
     beyond = sum(one.rows for one in warned(spec.input, records.inputs))
-    return pack(ScoredChunk(records=records.total, faults=records.faults), lines), beyond
+    content = pack(ScoredChunk(records=records.total, faults=records.faults), lines)
+    return _Scored(content, records.total, beyond)
 
 
 def _read(job: BatchJob, plan: Plan, index: int, *, ports: Ports, models: Models) -> Records:

@@ -72,6 +72,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finished_at: datetime | None = None
     chunks: int | None = None
     chunks_done: int | None = None
+    records_done: int | None = None
     records: int | None = None
     failed_records: int | None = None
     output: Result | None = None
@@ -79,13 +80,14 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploads: list[Upload] = []
 
     @classmethod
-    def of(cls, job: BatchJob, *, bucket: str, done: int) -> Self:
+    def of(cls, job: BatchJob, *, bucket: str, done: int, records: int) -> Self:
         """Return a view without links.
 
         Args:
             job: which.
             bucket: where its input is.
             done: chunks that are finished.
+            records: that they have.
         """
         share = done / job.chunks if job.chunks else 0.0
         return cls(
@@ -105,6 +107,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
             finished_at=job.finished_at,
             chunks=job.chunks,
             chunks_done=done if job.chunks else None,
+            records_done=records if job.chunks else None,
             records=job.records,
             failed_records=job.failed_records,
         )

@@ -6,7 +6,7 @@ from typing import Literal
 from rondo_core.async_results import AsyncRequest, AsyncResponse, AsyncResult
 from rondo_core.events import BatchEnded, BatchRequested
 from rondo_core.rows import to_item
-from rondo_core.run_store import Absent, Change, Delete, Equals, Item, OneOf, Put, Update
+from rondo_core.run_store import Absent, Change, Delete, Equals, Item, OneOf, Present, Put, Update
 from rondo_inference.domain.batch_job import (
     MOVING,
     BatchJob,
@@ -27,6 +27,7 @@ __all__ = [
     "move_change",
     "requested_event",
     "run_change",
+    "scored_change",
     "start_change",
 ]
 
@@ -72,6 +73,11 @@ def begin_changes(job: BatchJob, index: int) -> list[Change]:
         Update(job_key(job.job_id), add={"lease": 1}, when=moving),
         Update(chunk_row_key(job.job_id, index), add={"tries": 1}),
     ]
+
+
+def scored_change(job_id: str, index: int, records: int) -> Change:
+    """Note how many records a chunk has, unless its job was deleted; the same however often."""
+    return Update(chunk_row_key(job_id, index), assign={"records": records}, when=(Present(),))
 
 
 def move_change(job: BatchJob) -> Change:

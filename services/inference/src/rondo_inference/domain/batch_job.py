@@ -2,8 +2,8 @@
 
 ``BATCH#job / META`` is the truth: WAITING (for its input) → SUBMITTED → RUNNING (planned) →
 COMPLETED or FAILED; CANCELLED from each of the first three, and SUBMITTED again from there.
-``BATCH#job / CHUNK#n`` counts how often a chunk was begun; ``BATCH#job / LINKS``
-outlives the job. That a chunk is finished is an object.
+``BATCH#job / CHUNK#n`` counts how often a chunk was begun, and has its number of records;
+``BATCH#job / LINKS`` outlives the job. That a chunk is finished is an object.
 """
 
 from datetime import datetime, timedelta
@@ -112,6 +112,8 @@ class ChunkRow(AnyRow, frozen=True, kw_only=True):
     """``BATCH#job / CHUNK#n``."""
 
     tries: int = 0
+    records: int = 0
+    """Of the chunk, known as soon as it is scored; that it is finished is its object."""
 
 
 class OpenLinks(AnyRow, frozen=True, kw_only=True):

@@ -81,7 +81,8 @@ def _told(job: JobView) -> str:
         return job.reason or ""
     if job.chunks is None:
         return ""
-    return f"{job.chunks_done or 0:,} of {_count(job.chunks, 'part')}"
+    parts = f"{job.chunks_done or 0:,} of {_count(job.chunks, 'part')}"
+    return f"{_count(job.records_done or 0, 'row')}, {parts}"
 
 
 def _count(number: int, word: str) -> str:
