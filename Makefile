@@ -169,6 +169,10 @@ bench-accuracy: install ## Train what papers trained, and write docs/accuracy.md
 bench-inference: sample-models ## Measure inference against other servers, in one run
 	$(BIN)/python -m bench.inference
 
+.PHONY: bench-container-start
+bench-container-start: sample-models ## Measure docker run of inference's image until its first prediction (needs a Docker engine)
+	$(BIN)/python -m bench.container_start
+
 .PHONY: bench-engines
 bench-engines: sample-models ## Measure the engines of inference on the sample models, by rows of a batch
 	$(BIN)/python -m bench.engines
