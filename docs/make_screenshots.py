@@ -131,6 +131,7 @@ def stacked() -> Iterator[BatchStack]:
     with TemporaryDirectory() as name, Supervisor(Path(name)) as supervisor:
         folder = Path(name)
         aws = start_emulator("ministack", supervisor, folder)
+        os.environ.update(aws.environment)  # this process too makes its tables and buckets there
         redis = start_redis(supervisor, build_folder=ROOT / "build", state_folder=folder)
         with batch_stack(aws, redis.url, folder) as stack:
             stack.promote(prices_export(1))
