@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.inference.asked import as_binary, as_json, as_oip
-from rondo_local.environments import checkout, ensure_virtual
+from rondo_core.errors import NotFound
+from rondo_local.environments import checkout, ensure_virtual, find_python_311
 from rondo_local.readiness import free_port
 
 PEERS = Path(__file__).parents[1] / "peers"
 BUILD = checkout() / "build" / "bench"
 MODELS = checkout() / "build" / "models"
 _PLAIN = {"ORT_DISABLE_TELEMETRY": "1"}
+_DEBIAN_PYTHON = "/usr/bin/python3"
+"""PyTriton brings a Python 3.11 of its own, which reads the library of whoever starts it: Debian
+12's fits, later ones do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,26 @@ def servers(model: Path, folder: Path) -> dict[str, Server]:
             peer,
             plain | {"MODEL": str(model), "BENTOML_DO_NOT_TRACK": "1", "HOME": str(folder)},
         ),
+        **_pytriton(model),
+    }
+
+
+def _pytriton(model: Path) -> dict[str, Server]:
+    """Return Triton without a GPU, where there is a Python that it runs with."""
+    try:
+        debian = find_python_311((_DEBIAN_PYTHON,))
+    except NotFound:
+        return {}
+    folder = BUILD / "pytriton"
+    python = str(ensure_virtual(PEERS / "pytriton.txt", folder, python=debian))
+    requests = {"oip json": as_oip(1), "binary": as_binary(1), "rows binary": as_binary(100)}
+    return {
+        "pytriton": Server(
+            "pytriton",
+            lambda port: [python, "serve_pytriton.py", str(model), str(port), str(free_port())],
+            requests,
+            _PLAIN,
+        )
     }
 
 

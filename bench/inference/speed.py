@@ -22,7 +22,7 @@ def compare(found: Mapping[str, Server], turns: int, seconds: float) -> dict[str
     starts: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(turns):
         for name, server in found.items():
-            with running(server, server.requests["json"]) as (port, pid, first):
+            with running(server, next(iter(server.requests.values()))) as (port, pid, first):
                 starts[name].append(first)
                 for kind, data in server.requests.items():
                     load(port, pid, data, plans[kind], seconds / 4)

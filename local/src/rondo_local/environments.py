@@ -63,13 +63,16 @@ def ensure(name: EnvironmentName, build_folder: Path, run: Run | None = None) ->
     return folder
 
 
-def ensure_virtual(requirements: Path, folder: Path, run: Run | None = None) -> Path:
+def ensure_virtual(
+    requirements: Path, folder: Path, run: Run | None = None, *, python: str = sys.executable
+) -> Path:
     """Make a virtual environment for programs that cannot live in ours, unless it is there already.
 
     Args:
         requirements: a file that pins what goes in.
         folder: where the environment is to be.
         run: runs one program to its end; `run_to_end` when None.
+        python: whose environment it is to be.
 
     Returns:
         The environment's Python.
@@ -79,7 +82,7 @@ def ensure_virtual(requirements: Path, folder: Path, run: Run | None = None) -> 
     """
     with _remade(folder, [requirements]) as is_old:
         if is_old:
-            _make_virtual(folder, sys.executable, requirements, run or run_to_end)
+            _make_virtual(folder, python, requirements, run or run_to_end)
     return Path(_python(folder))
 
 
