@@ -1,4 +1,4 @@
-"""The message that SageMaker sends when an asynchronous inference ends; the shape is its own."""
+"""What whoever waits for a batch job is sent, as SageMaker sends it."""
 
 from datetime import datetime
 from typing import Literal

@@ -1,5 +1,7 @@
 """Versions that compute without a runtime."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from rondo_core.telemetry import Metrics
@@ -56,7 +58,7 @@ def batcher_of(engine: Engine, **limits: int) -> Batcher:
         engine.run,
         merges=True,
         limits=BatchLimits(**limits),
-        threads=EngineThreads(1),
+        threads=EngineThreads(ThreadPoolExecutor(1)),
         stats=Stats(),
         row_seconds=0.0,
     )

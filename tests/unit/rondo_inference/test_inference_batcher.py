@@ -2,6 +2,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,12 +37,12 @@ class Gate:
 
 @contextmanager
 def batching(gate: Gate, *, row_seconds: float = SLOW, **limits: float) -> Iterator[Batcher]:
-    with EngineThreads(2) as threads:
+    with ThreadPoolExecutor(2, thread_name_prefix="engine") as executor:
         yield Batcher(
             gate,
             merges=True,
             limits=BatchLimits(**limits),  # type: ignore[arg-type]
-            threads=threads,
+            threads=EngineThreads(executor),
             stats=Stats(),
             row_seconds=row_seconds,
         )
@@ -182,7 +183,8 @@ def test_an_engine_leaves_the_others_their_turn_between_its_batches() -> None:
         other.open.set()
         await asyncio.gather(*asking)
 
-    with EngineThreads(1) as threads:
+    with ThreadPoolExecutor(1) as executor:
+        threads = EngineThreads(executor)
         asyncio.run(
             ask(
                 *(
@@ -335,12 +337,12 @@ def test_a_model_that_does_not_merge_gets_each_request_alone(row_seconds: float)
     async def ask(batcher: Batcher) -> list[Tensors]:
         return await asyncio.gather(*(batcher.run(rows(n, n)) for n in range(3)))
 
-    with EngineThreads(1) as threads:
+    with ThreadPoolExecutor(1, thread_name_prefix="engine") as executor:
         batcher = Batcher(
             gate,
             merges=False,
             limits=BatchLimits(rows=1),
-            threads=threads,
+            threads=EngineThreads(executor),
             stats=Stats(),
             row_seconds=row_seconds,
         )

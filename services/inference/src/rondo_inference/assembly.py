@@ -98,12 +98,13 @@ def assembled(
         Invalid: the file of keys is malformed.
     """
     with (
-        EngineThreads(settings.threads or cpus) as workers,
+        ThreadPoolExecutor(settings.threads or cpus, thread_name_prefix="engine") as workers,
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
         ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=yield_the_cpu) as loader,
     ):
         engines = settings.threads or cpus
-        plan = _Plan(settings, clock, engines, describe, orders, workers, readers, loader)
+        threads = EngineThreads(workers)
+        plan = _Plan(settings, clock, engines, describe, orders, threads, readers, loader)
         yield _parts(plan, load)
 
 
@@ -116,7 +117,7 @@ class _Plan:
     engines: int
     describe: Describe | None
     orders: Orders | None
-    workers: EngineThreads
+    threads: EngineThreads
     readers: Executor
     loader: Executor
     metrics: Metrics = field(default_factory=Metrics)
@@ -200,7 +201,7 @@ def _batchers(plan: _Plan) -> OpenBatcher:
             engine.run,
             merges=engine.signature.by_row,
             limits=limits,
-            threads=plan.workers,
+            threads=plan.threads,
             stats=plan.book.of(alias.model, alias.model_version),
             row_seconds=row_seconds,
         )

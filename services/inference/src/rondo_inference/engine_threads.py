@@ -2,9 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
+from concurrent.futures import Executor
 
 __all__ = ["EngineThreads"]
 
@@ -15,25 +13,13 @@ class EngineThreads:
     To give each batch to another thread would cost a wake-up, and a cold cache.
 
     Args:
-        count: how many.
+        executor: has them; who made it ends it.
     """
 
-    def __init__(self, count: int) -> None:
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix="engine")
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
         self._lock = threading.Lock()
         self._waiting = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End them, when all that was given to them is done."""
-        self._executor.shutdown()
 
     @property
     def wanted(self) -> bool:
