@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--keep", action="store_true", help="keep the files for another run")
     options = parser.parse_args()
+    if options.pairs < 2:  # noqa: PLR2004 - one has no spread
+        parser.error(f"--pairs is {options.pairs}; gains are told with their spread, of at least 2")
     found = measure(options)
     console = Console(width=120)
     console.print(f"{options.clients} updates of {options.parameters:,} parameters")
