@@ -220,7 +220,7 @@ def test_a_folder_without_files_fails_the_job(world: BatchWorld) -> None:
 
     world.work()
 
-    assert "has no files" in str(world.view(view.job_id).reason)
+    assert "does not exist" in str(world.view(view.job_id).reason)
 
 
 def test_an_input_of_another_size_than_was_announced_fails_the_job(world: BatchWorld) -> None:

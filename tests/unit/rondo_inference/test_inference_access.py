@@ -144,7 +144,16 @@ def test_a_key_for_a_model_may_name_a_version_of_its_function(guarded: Service) 
     assert guarded.ask("POST", path, ROW, x_api_key="some").status == 200
 
 
-@pytest.mark.parametrize("text", ["{", '[{"sha256": "x"}]', '[{"rate": 1}]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '[{"sha256": "x"}]',
+        '[{"rate": 1}]',
+        json.dumps([entry("all", owner="")]),
+        json.dumps([entry("all", owner="two words")]),
+    ],
+)
 def test_a_malformed_file_of_keys_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "keys").write_text(text)
 

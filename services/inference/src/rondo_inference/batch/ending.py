@@ -14,9 +14,9 @@ from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict, Item, RunStore
 from rondo_inference.batch.ports import Ports
 from rondo_inference.domain.batch_changes import end_changes, ended_event
-from rondo_inference.domain.batch_job import SERVICE, BatchJob, job_key
+from rondo_inference.domain.batch_job import INPUTS, SERVICE, BatchJob, job_key
 
-__all__ = ["end_job", "failing", "read_job"]
+__all__ = ["end_job", "failing", "input_seen_by", "read_job"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,16 @@ def read_job(job_id: str, rows: RunStore) -> BatchJob | None:
     """
     item = rows.get(job_key(job_id))
     return None if item is None else from_item(item, BatchJob)
+
+
+def input_seen_by(asker: str | None, key: str, rows: RunStore) -> bool:
+    """Return whether an input is no other's: not what was sent for a job that ``asker`` sees not.
+
+    Raises:
+        Unavailable: no answer.
+    """
+    job = read_job(key.removeprefix(INPUTS).partition("/")[0], rows)
+    return job is None or job.seen_by(asker)
 
 
 def end_job(

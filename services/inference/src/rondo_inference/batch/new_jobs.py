@@ -35,7 +35,14 @@ class Wishes:
 
 
 def new_job(
-    alias: AliasRow, wanted: NewJob, wishes: Wishes, *, job_id: str, bucket: str, now: datetime
+    alias: AliasRow,
+    wanted: NewJob,
+    wishes: Wishes,
+    *,
+    job_id: str,
+    owner: str | None,
+    bucket: str,
+    now: datetime,
 ) -> BatchJob:
     """Return a job that waits for its input.
 
@@ -44,6 +51,7 @@ def new_job(
         wanted: see there.
         wishes: see there.
         job_id: a name that nothing else has.
+        owner: see ``BatchJob``.
         bucket: the only one that inputs are read from.
         now: when.
 
@@ -56,6 +64,7 @@ def new_job(
     name = wishes.filename or ("output.csv" if accept == CSV else "output.jsonl")
     return BatchJob(
         job_id=job_id,
+        owner=owner,
         model=alias.model,
         alias=alias,
         state="WAITING",

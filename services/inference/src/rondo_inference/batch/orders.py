@@ -1,8 +1,9 @@
 """What callers ask of batch jobs: make, start, watch, cancel and delete them. All of it blocks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Self
 
 import msgspec
 
@@ -12,7 +13,7 @@ from rondo_core.model_store import UploadLinks
 from rondo_core.outbox import outbox_put, publish_now
 from rondo_core.rows import from_item
 from rondo_core.run_store import Delete, Key
-from rondo_inference.batch.ending import end_job, read_job
+from rondo_inference.batch.ending import end_job, input_seen_by, read_job
 from rondo_inference.batch.new_jobs import Wishes, key_of, new_job
 from rondo_inference.batch.planning import finished_chunks, finished_records
 from rondo_inference.batch.ports import Ports
@@ -42,19 +43,25 @@ _LONGEST_UPLOAD = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """The jobs of this store.
+    """The jobs of this store; for who asks, those of others are not there.
 
     Attributes:
         ports: where they are.
         links: makes links for callers.
         new_id: makes a name that nothing else has.
         link_seconds: for how long a link is good.
+        asker: who asks, and owns the jobs that are made; None: no keys are asked for.
     """
 
     ports: Ports
     links: UploadLinks
     new_id: Callable[[], str]
     link_seconds: int
+    asker: str | None = None
+
+    def of(self, asker: str | None) -> Self:
+        """Return the same jobs for another who asks."""
+        return replace(self, asker=asker)
 
     def make(self, alias: AliasRow, wanted: NewJob, wishes: Wishes | None = None) -> JobView:
         """Make a job; it waits for its input, or is started if that is in the store.
@@ -92,14 +99,16 @@ class Orders:
         return self.start(job.model, job.job_id)
 
     def check_payload(self, location: str, most: int) -> None:
-        """Refuse an input that is too long; one that is not there fails later, as its job.
+        """Refuse an input that is too long; one that is not there, or not theirs, fails as its job.
 
         Raises:
             Invalid: it has more than ``most`` bytes.
             Unavailable: no answer.
         """
         key = key_of(location)
-        info = None if key is None else self.ports.objects.head(key)
+        if key is None or not input_seen_by(self.asker, key, self.ports.rows):
+            return
+        info = self.ports.objects.head(key)
         if info is not None and info.size > most:
             raise Invalid(f"the input has {info.size} bytes, at most {most} are taken here")
 
@@ -158,7 +167,7 @@ class Orders:
         return self._view(self._job(model, job_id))
 
     def list(self, model: str, *, before: str | None = None, most: int = _LISTED) -> JobList:
-        """Return a model's jobs, the newest first.
+        """Return a model's jobs, the newest first; pages are of jobs that are there.
 
         Args:
             model: whose.
@@ -169,13 +178,14 @@ class Orders:
             Unavailable: no answer.
         """
         pointers = [
-            item
+            (str(item["SK"]), pointer.job_id)
             for item in reversed(self.ports.rows.query(jobs_pk(model)))
             if before is None or str(item["SK"]) < before
+            if (pointer := from_item(item, BatchPointer)).seen_by(self.asker)
         ]
         page = pointers[:most]
-        jobs = (read_job(from_item(item, BatchPointer).job_id, self.ports.rows) for item in page)
-        older = str(page[-1]["SK"]) if len(pointers) > most else None
+        jobs = (read_job(job_id, self.ports.rows) for _, job_id in page)
+        older = page[-1][0] if len(pointers) > most else None
         return JobList(jobs=[self._view(job) for job in filter(None, jobs)], older=older)
 
     def delete(self, model: str, job_id: str) -> None:
@@ -201,14 +211,14 @@ class Orders:
 
     def _job(self, model: str, job_id: str) -> BatchJob:
         job = read_job(job_id, self.ports.rows)
-        if job is None or job.model != model:
+        if job is None or job.model != model or not job.seen_by(self.asker):
             raise NotFound(f"model {model!r} has no batch job {job_id!r}")
         return job
 
     def _new(self, alias: AliasRow, wanted: NewJob, wishes: Wishes) -> BatchJob:
-        now = self.ports.clock.now()
+        bucket, now = self.ports.bucket, self.ports.clock.now()
         return new_job(
-            alias, wanted, wishes, job_id=self.new_id(), bucket=self.ports.bucket, now=now
+            alias, wanted, wishes, job_id=self.new_id(), owner=self.asker, bucket=bucket, now=now
         )
 
     def _upload(self, job: BatchJob, file: InputFile) -> Upload:

@@ -12,7 +12,7 @@ from rondo_core.model_spec import ModelSpec
 from rondo_core.model_store import AlreadyExists, ModelStore, ObjectInfo
 from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict
-from rondo_inference.batch.ending import end_job, failing, read_job
+from rondo_inference.batch.ending import end_job, failing, input_seen_by, read_job
 from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
 from rondo_inference.domain.batch_changes import run_change
 from rondo_inference.domain.batch_job import BatchJob, ChunkRow, chunks_folder, job_pk, plan_key
@@ -99,11 +99,13 @@ def _store(job: BatchJob, plan: Plan, ports: Ports) -> None:
 
 
 def _made(job: BatchJob, ports: Ports, models: Models, limits: ChunkLimits) -> Plan:
+    if not input_seen_by(job.owner, job.input, ports.rows):
+        raise _missing(job)
     if job.content_type in PICTURES:
         return _of_files(job, ports, limits)
     info = ports.objects.head(job.input)
     if info is None:
-        raise NotFound(f"the input {job.input} does not exist")
+        raise _missing(job)
     if job.expected not in {None, info.size}:
         raise Invalid(f"the input has {info.size} bytes, {job.expected} were announced")
     if info.size == 0:
@@ -124,6 +126,11 @@ def _made(job: BatchJob, ports: Ports, models: Models, limits: ChunkLimits) -> P
     if not chunks:
         raise Invalid("the CSV has a header but no row")
     return Plan(key=job.input, version=info.version, header=header, chunks=chunks)
+
+
+def _missing(job: BatchJob) -> NotFound:
+    """Return the same error for an input that is not there and for one of somebody else's job."""
+    return NotFound(f"the input {job.input} does not exist")
 
 
 def _first_record(
@@ -162,7 +169,7 @@ def _of_array(job: BatchJob, info: ObjectInfo, ports: Ports, limits: ChunkLimits
 def _of_files(job: BatchJob, ports: Ports, limits: ChunkLimits) -> Plan:
     files = list(islice(ports.folders.list(job.input), MOST_FILES + 1))
     if not files:
-        raise NotFound(f"the input {job.input} has no files")
+        raise _missing(job)
     if len(files) > MOST_FILES:
         raise Invalid(f"the input {job.input} has more than {MOST_FILES} files")
     chunks = cut_files(files, chunk_bytes=limits.chunk_bytes)

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -37,51 +38,55 @@ LARGEST_PAYLOAD = 1024**3
 _HEADER = "x-amzn-sagemaker-"
 _JOBS = "/batch/(?P<model>[^/:]+)/jobs"
 _JOB = _JOBS + "/(?P<job>[A-Za-z0-9-]+)"
+_INVOCATIONS = "/endpoints/(?P<name>[^/:]+)/async-invocations"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PATH = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9][A-Za-z0-9._-]{0,63}/?")
 _WANTED = msgspec.json.Decoder(NewJob)
+
+_Answer = Callable[[Orders, Request], Answer]
+"""Answers a request with the jobs of who asks: no handler has those of others."""
 
 
 def routes(orders: Orders, catalogue: Catalogue) -> tuple[WaitRoute, ...]:
     """Return the routes."""
 
-    def make(request: Request) -> Answer:
-        wanted = _wanted(request.body)
-        alias = alias_of(catalogue, request.path["model"], wanted.label, wanted.version)
-        return json_answer(orders.make(alias, wanted), status=HTTPStatus.CREATED)
+    def route(name: str, method: str, path: str, answer: _Answer) -> WaitRoute:
+        def later(request: Request) -> Awaitable[Answer]:
+            return asyncio.to_thread(answer, orders.of(request.asker), request)
 
-    def delete(request: Request) -> Answer:
-        orders.delete(request.path["model"], request.path["job"])
-        return Answer(status=HTTPStatus.NO_CONTENT)
-
-    def of_job(action: Callable[[str, str], object]) -> Callable[[Request], Answer]:
-        return lambda request: json_answer(action(request.path["model"], request.path["job"]))
-
-    def all_jobs(request: Request) -> Answer:
-        before = request.parameter("before")
-        return json_answer(orders.list(request.path["model"], before=before))
+        return WaitRoute(name, method, route_pattern(path), later)
 
     return (
-        _route("batch-make", "POST", _JOBS, make),
-        _route("batch-list", "GET", _JOBS, all_jobs),
-        _route("batch-show", "GET", _JOB, of_job(orders.show)),
-        _route("batch-start", "POST", f"{_JOB}/start", of_job(orders.start)),
-        _route("batch-cancel", "POST", f"{_JOB}/cancel", of_job(orders.cancel)),
-        _route("batch-delete", "DELETE", _JOB, delete),
-        _route(
-            "sagemaker-async",
-            "POST",
-            "/endpoints/(?P<name>[^/:]+)/async-invocations",
-            lambda request: _invoke(orders, catalogue, request),
-        ),
+        route("batch-make", "POST", _JOBS, partial(_make, catalogue)),
+        route("batch-list", "GET", _JOBS, _list),
+        route("batch-show", "GET", _JOB, _of_job(Orders.show)),
+        route("batch-start", "POST", f"{_JOB}/start", _of_job(Orders.start)),
+        route("batch-cancel", "POST", f"{_JOB}/cancel", _of_job(Orders.cancel)),
+        route("batch-delete", "DELETE", _JOB, _delete),
+        route("sagemaker-async", "POST", _INVOCATIONS, partial(_invoke, catalogue)),
     )
 
 
-def _route(name: str, method: str, path: str, answer: Callable[[Request], Answer]) -> WaitRoute:
-    def later(request: Request) -> Awaitable[Answer]:
-        return asyncio.to_thread(answer, request)
+def _make(catalogue: Catalogue, orders: Orders, request: Request) -> Answer:
+    wanted = _wanted(request.body)
+    alias = alias_of(catalogue, request.path["model"], wanted.label, wanted.version)
+    return json_answer(orders.make(alias, wanted), status=HTTPStatus.CREATED)
 
-    return WaitRoute(name, method, route_pattern(path), later)
+
+def _list(orders: Orders, request: Request) -> Answer:
+    before = request.parameter("before")
+    return json_answer(orders.list(request.path["model"], before=before))
+
+
+def _of_job(action: Callable[[Orders, str, str], object]) -> _Answer:
+    return lambda orders, request: json_answer(
+        action(orders, request.path["model"], request.path["job"])
+    )
+
+
+def _delete(orders: Orders, request: Request) -> Answer:
+    orders.delete(request.path["model"], request.path["job"])
+    return Answer(status=HTTPStatus.NO_CONTENT)
 
 
 def alias_of(catalogue: Catalogue, model: str, label: str | None, version: int | None) -> AliasRow:
@@ -101,7 +106,7 @@ def _wanted(body: bytes) -> NewJob:
         raise Invalid(f"the body is not a new job: {exc}") from exc
 
 
-def _invoke(orders: Orders, catalogue: Catalogue, request: Request) -> Answer:
+def _invoke(catalogue: Catalogue, orders: Orders, request: Request) -> Answer:
     alias = alias_of(catalogue, request.path["name"], None, None)
     location = request.header(f"{_HEADER}inputlocation")
     if bool(location) == bool(request.body):

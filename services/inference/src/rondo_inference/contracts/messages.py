@@ -62,12 +62,14 @@ class Request:
         headers: by lower-case name.
         query: what follows the question mark.
         body: the whole of it.
+        asker: who asks, by the name that jobs have of their owner; None: no keys are asked for.
     """
 
     path: Headers = field(default_factory=dict)
     headers: Headers = field(default_factory=dict)
     query: str = ""
     body: bytes = b""
+    asker: str | None = None
 
     def parameter(self, name: str) -> str | None:
         """Return the first value of a query parameter, or None."""

@@ -64,7 +64,10 @@ def job_paths(name: str, *, pictures: bool) -> Schema:
     return {
         jobs: {
             "get": operation(
-                f"batch jobs of {name}", found(reference("JobList")), parameters=[before]
+                f"batch jobs of {name}",
+                found(reference("JobList")),
+                parameters=[before],
+                description="The newest first; with keys, those of the key's owner only.",
             ),
             "post": operation(
                 f"make a batch job of {name}",

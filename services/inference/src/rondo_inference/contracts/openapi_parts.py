@@ -29,7 +29,7 @@ _FAULTS = {
     "400": "the request breaks a rule",
     "401": "no key, or not a valid one",
     "403": "the key is not for this model",
-    "404": "no such model, version, label or job",
+    "404": "no such model, version, label or job; a job of another owner is none",
     "406": "no type that is accepted is written",
     "408": "the body did not come in time",
     "409": "the job is in another state",

@@ -36,7 +36,8 @@ _STARTABLE = ("WAITING", "CANCELLED")
 
 def created_changes(job: BatchJob) -> list[Change]:
     """Make a job."""
-    pointer = Put(pointer_key(job), to_item(BatchPointer(job_id=job.job_id)))
+    row = BatchPointer(job_id=job.job_id, owner=job.owner)
+    pointer = Put(pointer_key(job), to_item(row))
     return [Put(job_key(job.job_id), to_item(job), (Absent(),)), pointer]
 
 

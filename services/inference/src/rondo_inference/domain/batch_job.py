@@ -22,6 +22,7 @@ __all__ = [
     "BatchState",
     "ChunkRow",
     "OpenLinks",
+    "OwnedRow",
     "chunk_key",
     "chunk_row_key",
     "chunks_folder",
@@ -45,7 +46,27 @@ BatchState = Literal["WAITING", "SUBMITTED", "RUNNING", "COMPLETED", "FAILED", "
 MOVING: tuple[BatchState, ...] = ("SUBMITTED", "RUNNING")
 
 
-class BatchJob(AnyRow, frozen=True, kw_only=True):
+class OwnedRow(AnyRow, frozen=True, kw_only=True):
+    """What is somebody's."""
+
+    owner: str | None = None
+    """Who asked for it, as the file of keys names them; None: no key was asked for then."""
+
+    def seen_by(self, asker: str | None) -> bool:
+        """Return whether it is there for who asks: the one rule of lists, actions and inputs.
+
+        Args:
+            asker: as ``owner``; None: no keys are asked for, so all is there for everybody.
+
+        >>> [OwnedRow(owner="a").seen_by(asker) for asker in ("a", "b", None)]
+        [True, False, True]
+        >>> OwnedRow().seen_by("a")
+        False
+        """
+        return asker is None or asker == self.owner
+
+
+class BatchJob(OwnedRow, frozen=True, kw_only=True):
     """``BATCH#job / META``."""
 
     job_id: str
@@ -102,7 +123,7 @@ class BatchJob(AnyRow, frozen=True, kw_only=True):
         return None
 
 
-class BatchPointer(AnyRow, frozen=True, kw_only=True):
+class BatchPointer(OwnedRow, frozen=True, kw_only=True):
     """``BATCHES#model / time#job``: a job exists."""
 
     job_id: str

@@ -74,44 +74,46 @@ def routes(
         pages: the templates.
         refuse: makes the answer to an error.
     """
-    door = _JobDoor(orders, catalogue, pages, refuse)
 
-    def route(name: str, method: str, path: str, answer: Callable[[Request], Answer]) -> WaitRoute:
+    def route(name: str, method: str, path: str, answer: "_Answer") -> WaitRoute:
         async def later(request: Request) -> Answer:
+            door = _JobDoor(orders.of(request.asker), catalogue, pages, refuse)
             return await asyncio.to_thread(door.answered, answer, request)
 
         return WaitRoute(name, method, route_pattern(path), later, browser=True)
 
-    def act(name: str, action: Callable[[str, str], object]) -> WaitRoute:
-        def done(request: Request) -> Answer:
+    def act(name: str, action: Callable[[Orders, str, str], object]) -> WaitRoute:
+        def done(door: _JobDoor, request: Request) -> Answer:
             check_site(request)
-            action(request.path["model"], request.path["job"])
+            action(door.orders, request.path["model"], request.path["job"])
             return _see(_address(request))
 
         return route(f"page-job-{name}", "POST", f"{_JOB}/{name}", done)
 
     return (
-        route("page-jobs", "GET", _JOBS, door.list),
-        route("page-job-make", "POST", _JOBS, door.make),
-        act("start", orders.start),
-        act("cancel", orders.cancel),
-        act("delete", orders.delete),
-        route("page-job-output", "GET", f"{_JOB}/output", door.output),
-        route("page-job-refused", "GET", f"{_JOB}/refused.csv", door.refused),
+        route("page-jobs", "GET", _JOBS, _JobDoor.list),
+        route("page-job-make", "POST", _JOBS, _JobDoor.make),
+        act("start", Orders.start),
+        act("cancel", Orders.cancel),
+        act("delete", Orders.delete),
+        route("page-job-output", "GET", f"{_JOB}/output", _JobDoor.output),
+        route("page-job-refused", "GET", f"{_JOB}/refused.csv", _JobDoor.refused),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _JobDoor:
+    """What who asks sees of the jobs."""
+
     orders: Orders
     catalogue: Catalogue
     pages: Pages
     refuse: Refuse
 
-    def answered(self, answer: Callable[[Request], Answer], request: Request) -> Answer:
+    def answered(self, answer: "_Answer", request: Request) -> Answer:
         """Answer; an error is a page, or JSON where a script asks."""
         try:
-            return answer(request)
+            return answer(self, request)
         except RondoError as exc:
             refused = self.refuse(exc)
             return refused if _is_json(request) else self.pages.failure(refused)
@@ -167,6 +169,9 @@ class _JobDoor:
         if isinstance(found, str):
             return _see(found)
         return attachment(found, f"{CSV}; charset=utf-8", f"{model}-{job}-refused.csv")
+
+
+_Answer = Callable[[_JobDoor, Request], Answer]
 
 
 def _is_json(request: Request) -> bool:

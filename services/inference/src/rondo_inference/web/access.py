@@ -48,8 +48,16 @@ class TooMany(RondoError):
         self.retry_seconds = retry_seconds
 
 
+_Owner = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z", max_length=64)]
+"""May be what names the owner of another key that has none: so its successor gets its jobs."""
+
+_NAMING = 16
+"""Hexadecimal digits of a key's digest that name its owner."""
+
+
 class _Key(Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
+    owner: _Owner | None = None
     models: tuple[str, ...] = ()
     rate: Annotated[float, Meta(ge=0)] = 0.0
     burst: Annotated[float, Meta(ge=1)] = 1.0
@@ -99,6 +107,10 @@ class Access:
         self._spend(digest, found)
         return digest
 
+    def owner(self, who: str) -> str:
+        """Return whose a key is: as the file says, or else nobody else's; never the key itself."""
+        return self.keys[who].owner or f"sha256:{who[:_NAMING]}"
+
     def check_model(self, who: str, model: str) -> None:
         """Check that a key is for a model.
 
@@ -138,9 +150,10 @@ def _password(credentials: str) -> str:
 
 
 def read_keys(file: Path, clock: Clock) -> Access:
-    """Read a file of keys: a list of ``{"sha256", "models", "rate", "burst"}``.
+    """Read a file of keys: a list of ``{"sha256", "owner", "models", "rate", "burst"}``.
 
-    ``models`` empty: all of them; ``rate`` in requests a second, 0: no limit.
+    ``owner`` is whose batch jobs a key sees, and keys of one owner see the same; none: its own
+    alone. ``models`` empty: all of them; ``rate`` in requests a second, 0: no limit.
 
     Raises:
         NotFound: there is no such file.

@@ -40,6 +40,7 @@ class Admission:
         headers: by lower-case name.
         route: who answers, and the named parts of the path; None: nobody does.
         refusal: the answer, whatever the body is; None: the route makes it.
+        asker: see `Request`.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Admission:
     headers: Mapping[str, str]
     route: Found | None = None
     refusal: Answer | None = None
+    asker: str | None = None
 
     @property
     def found(self) -> Found:
@@ -138,6 +140,7 @@ class Admissions:
             return
         browser = not isinstance(route, PredictRoute) and route.browser
         who = access.identify(admission.headers, browser=browser)
+        admission.asker = access.owner(who)
         name = groups.get("model") or groups.get("name")
         if isinstance(route, PredictRoute) and "name" not in groups:
             target = route.target(Request(groups, admission.headers, admission.query))

@@ -104,7 +104,7 @@ class HttpApp:
                 body = await self._unpacked(body, admission.headers["content-encoding"])
                 taken = self._taken(len(body))
             route, groups = admission.found
-            request = Request(groups, admission.headers, admission.query, body)
+            request = Request(groups, admission.headers, admission.query, body, admission.asker)
             if isinstance(route, PredictRoute):
                 return await self._predict(route, request)
             answer = route.answer(request)
