@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.sync.client import connect
 
+from rondo_inference.contracts import oip_pb2 as pb
 from rondo_local.environments import checkout, ensure_virtual
 from rondo_local.readiness import free_port
 from tests.unit.rondo_inference.exported import homes_export, sample_folder, write_version
@@ -145,6 +146,29 @@ def test_oip_7_the_standard_health_service_answers(
             found = exc.code()
 
     assert found is code
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_oip_7_what_is_no_message_is_told_so_and_the_channel_goes_on(
+    alone: Alone, size: int
+) -> None:
+    request = pb.ModelReadyRequest(name="floats").SerializeToString()
+    with grpc.insecure_channel(alone.grpc) as channel:
+        infer, ready = (
+            channel.unary_unary(
+                f"/inference.GRPCInferenceService/{name}",
+                request_serializer=bytes,
+                response_deserializer=pb.ModelReadyResponse.FromString,
+            )
+            for name in ("ModelInfer", "ModelReady")
+        )
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(b"\xff" * size)
+        answer = ready(request)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == "the message is no ModelInferRequest"
+    assert answer.ready
 
 
 def test_sm_9_the_library_websockets_streams_and_is_told_the_end(tmp_path: Path) -> None:

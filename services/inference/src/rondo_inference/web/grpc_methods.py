@@ -7,6 +7,7 @@ extensions, and the gRPC health checking protocol (grpc.health.v1).
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -52,13 +53,18 @@ REQUESTS: Mapping[str, Mapping[str, type[Message]]] = MappingProxyType(
 )
 """Service -> method -> what it is asked with."""
 
-Method = Callable[[Any, str | None], Awaitable[Message]]
-"""Takes the request and who asks; returns the response."""
+Method = Callable[[Any, str | None, int], Awaitable[bytes]]
+"""Takes the request, who asks and the request's bytes; returns the response's bytes."""
+
+_Short = Callable[[Any, str | None], Awaitable[Message]]
+"""Takes the request and who asks; returns a response that is short."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrpcMethods:
     """The calls; each raises what the core raises.
+
+    What is large is never asked for its ``ByteSize``: protobuf would write all of it to know.
 
     Attributes:
         inference: the core.
@@ -74,20 +80,21 @@ class GrpcMethods:
 
     def named(self, name: str) -> Method:
         """Return a method of any of the services."""
-        methods: dict[str, Method] = {
+        if name == "ModelInfer":
+            return self._infer
+        short: dict[str, _Short] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
             "ServerMetadata": self._metadata,
             "ModelReady": self._model_ready,
             "ModelMetadata": self._model_metadata,
-            "ModelInfer": self._infer,
             "ModelStatistics": self._statistics,
             "RepositoryIndex": self._index,
             "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
             "Check": self._check_health,
         }
-        return methods[name]
+        return partial(_written, short[name])
 
     def _check_model(self, who: str | None, model: str) -> None:
         if self.access is not None and who is not None:
@@ -126,17 +133,14 @@ class GrpcMethods:
                 outputs=[describe_tensor(info) for info in served.signature.outputs],
             )
 
-    async def _infer(self, request: pb.ModelInferRequest, who: str | None) -> Message:
+    async def _infer(self, request: pb.ModelInferRequest, who: str | None, size: int) -> bytes:
         self._check_model(who, request.model_name)
         target = Target(request.model_name, version=_number(request.model_version), key=request.id)
         async with self.inference.lease(target) as served:
-            inputs, beyond = await aside(
-                self.readers, request.ByteSize(), _decoded, request, served
-            )
+            inputs, beyond = await aside(self.readers, size, _decoded, request, served)
             outputs = await self.inference.predict(served, inputs, beyond=beyond)
-            size = sum(tensor.nbytes for tensor in outputs)
-            written = (request, served, outputs, beyond)
-            return await aside(self.readers, size, encode_response, *written)
+            made = sum(tensor.nbytes for tensor in outputs)
+            return await aside(self.readers, made, _encoded, request, served, outputs, beyond)
 
     async def _statistics(self, request: pb.ModelStatisticsRequest, who: str | None) -> Message:
         self._check_model(who, request.name)
@@ -177,11 +181,25 @@ class GrpcMethods:
         return status(status=status.SERVING if serving else status.NOT_SERVING)
 
 
+async def _written(method: _Short, request: Message, who: str | None, size: int) -> bytes:
+    del size
+    return (await method(request, who)).SerializeToString()
+
+
 def _decoded(
     request: pb.ModelInferRequest, served: ServedModel
 ) -> tuple[Tensors, tuple[Beyond, ...]]:
     inputs = decode_request(request, served)
     return inputs, beyond_bounds(served, inputs)
+
+
+def _encoded(
+    request: pb.ModelInferRequest,
+    served: ServedModel,
+    outputs: Tensors,
+    beyond: tuple[Beyond, ...],
+) -> bytes:
+    return encode_response(request, served, outputs, beyond).SerializeToString()
 
 
 def _number(version: str) -> int | None:

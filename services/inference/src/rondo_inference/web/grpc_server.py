@@ -1,6 +1,6 @@
 """gRPC in the event loop of the HTTP server: keys, bounds, bytes and errors of every call."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -112,7 +112,7 @@ class GrpcServer:
             headers = _headers(context)
             with span(name, kind="server", parent=headers.get("traceparent", "")):
                 who = self._identify(name, headers)
-                return await self._answered(kind, lambda request: method(request, who), data)
+                return await self._answered(kind, method, who, data)
         except RondoError as exc:
             status = status_of(exc)
             if status is None:
@@ -125,14 +125,14 @@ class GrpcServer:
         raise AssertionError
 
     async def _answered(
-        self, kind: type[Message], ask: Callable[[Any], Awaitable[Message]], data: bytes
+        self, kind: type[Message], method: Method, who: str | None, data: bytes
     ) -> bytes:
         size = len(data)
         if not self.budget.take(size):
             raise self.budget.full()
         try:
-            answer = await ask(await aside(self.readers, size, _parsed, kind, data))
-            return await aside(self.readers, answer.ByteSize(), answer.SerializeToString)
+            request = await aside(self.readers, size, _parsed, kind, data)
+            return await method(request, who, size)
         finally:
             self.budget.give(size)
 
