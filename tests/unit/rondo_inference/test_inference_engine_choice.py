@@ -82,7 +82,10 @@ class BrokenEngine:
 
 
 def contest(clock: Clock, **engines: Engine) -> Contest:
-    return Contest(dict(engines), GOLDEN, 64, clock)
+    found = Contest(GOLDEN, 64, clock)
+    for name, engine in engines.items():
+        found.enter(name, engine)
+    return found
 
 
 # --- the rule -------------------------------------------------------------------------------------
@@ -97,13 +100,19 @@ def test_buckets_ascend_from_one_row_to_the_largest_batch(largest: int) -> None:
 
 
 def test_an_engine_must_be_a_tenth_faster_to_be_preferred() -> None:
-    assert winner({"onnxruntime": 1.0, "litert": 0.91}) == "onnxruntime"
-    assert winner({"onnxruntime": 1.0, "litert": 0.89}) == "litert"
-    assert winner({"litert": 1.0, "onnxruntime": 0.91}) == "litert"
+    assert winner({"onnxruntime": 1.0, "litert": 0.91}, "onnxruntime") == "onnxruntime"
+    assert winner({"onnxruntime": 1.0, "litert": 0.89}, "onnxruntime") == "litert"
+    assert winner({"onnxruntime": 0.91, "litert": 1.0}, "litert") == "litert"
 
 
 def test_of_two_faster_ones_the_faster_is_taken() -> None:
-    assert winner({"onnxruntime": 1.0, "litert": 0.8, "tensorflow": 0.5}) == "tensorflow"
+    seconds = {"onnxruntime": 1.0, "litert": 0.8, "tensorflow": 0.79}
+
+    assert winner(seconds, "onnxruntime") == "tensorflow"
+
+
+def test_who_beat_the_preferred_one_before_has_no_advantage_over_others() -> None:
+    assert winner({"litert": 0.8, "tensorflow": 0.79}, "onnxruntime") == "tensorflow"
 
 
 def test_an_engine_that_wins_again_at_a_larger_size_is_listed_again() -> None:
@@ -167,7 +176,7 @@ def test_an_engine_that_fails_with_many_rows_is_taken_out_whatever_it_won() -> N
     found = contest(clock, onnxruntime=TimedEngine(clock), litert=BrokenEngine(most=8))
 
     assert found.by_rows() == ((64, "onnxruntime"),)
-    assert found.failures == {"litert": "out of memory"}
+    assert str(found.errors["litert"]) == "out of memory"
 
 
 def test_an_engine_that_is_wrong_with_many_rows_is_taken_out() -> None:
@@ -177,7 +186,7 @@ def test_an_engine_that_is_wrong_with_many_rows_is_taken_out() -> None:
     found = contest(clock, onnxruntime=TimedEngine(clock), litert=wrong)
 
     assert found.by_rows() == ((64, "onnxruntime"),)
-    assert "litert with 32 rows: an output is 1 away" in found.failures["litert"]
+    assert "litert with 32 rows: an output is 1 away" in str(found.errors["litert"])
 
 
 def test_the_preferred_engine_may_be_the_one_that_fails() -> None:
@@ -192,6 +201,48 @@ def test_a_version_that_no_engine_can_compute_is_refused() -> None:
 
     with pytest.raises(ExportInvalid, match="out of memory"):
         found.by_rows()
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 20), min_size=4, max_size=4), min_size=1, max_size=5),
+)
+def test_one_after_the_other_they_get_what_they_would_get_all_at_once(
+    table: list[list[int]],
+) -> None:
+    clock, sizes = Clock(), buckets(64)
+    ticks = [{rows: n / 2**14 for rows, n in zip(sizes, row, strict=True)} for row in table]
+    engines = {f"engine{k}": TimedEngine(clock, one.__getitem__) for k, one in enumerate(ticks)}
+
+    found = contest(clock, **engines)
+
+    at_once = {
+        rows: winner({f"engine{k}": one[rows] for k, one in enumerate(ticks)}, "engine0")
+        for rows in sizes
+    }
+    assert found.by_rows() == merged(at_once.items())
+    assert found.engines.keys() == set(at_once.values())
+
+
+def test_where_all_failed_together_the_next_one_is_held_against_every_size_too() -> None:
+    failed = {"onnxruntime": BrokenEngine(most=1), "litert": BrokenEngine(most=8)}
+
+    with pytest.raises(ExportInvalid, match="out of memory"):
+        contest(Clock(), **failed, tensorflow=BrokenEngine(most=8)).by_rows()
+    assert contest(Clock(), **failed, tensorflow=TimedEngine(Clock())).by_rows() == (
+        (64, "tensorflow"),
+    )
+
+
+def test_what_a_later_engine_was_not_measured_at_stays_with_who_computed_it() -> None:
+    clock = Clock()
+    found = contest(
+        clock,
+        onnxruntime=TimedEngine(clock),
+        litert=TimedEngine(clock, lambda _: 1e-4),
+        tensorflow=TimedEngine(clock, lambda rows: 1e-5 if rows == 1 else 1.0),
+    )
+
+    assert found.by_rows() == ((1, "tensorflow"), (64, "litert"))
 
 
 @pytest.mark.parametrize(("rows", "place"), [(1, 0), (2, 1), (8, 1), (9, 2), (64, 2), (1000, 2)])
@@ -318,6 +369,81 @@ def test_engines_that_won_nothing_are_let_go_at_once() -> None:
 
     assert served.engine is opened[0]()
     assert [one() for one in opened[1:]] == [None, None]
+
+
+@dataclass
+class Crowd:
+    """Knows how many of its engines there were at a time."""
+
+    clock: Clock = field(default_factory=Clock)
+    now: int = 0
+    most: int = 0
+
+    def runtime(self, name: str, seconds: Callable[[int], float], bias: float = 1.0) -> Runtime:
+        def opened(_: Mapping[str, bytes]) -> Engine:
+            engine = TimedEngine(self.clock, seconds, bias=lambda _: bias)
+            self.now += 1
+            self.most = max(self.most, self.now)
+            weakref.finalize(engine, self._gone)
+            return engine
+
+        return Runtime(name, TFLITE_FILE, opened)
+
+    def refusing(self, name: str) -> Runtime:
+        """Return what fails where an engine is half made."""
+        half = self.runtime(name, lambda _: 1e-6)
+
+        def fail(files: Mapping[str, bytes]) -> None:
+            engine = half.open(files)
+            raise ValueError(engine.signature)
+
+        def opened(files: Mapping[str, bytes]) -> Engine:
+            try:
+                fail(files)
+            except ValueError as exc:
+                raise ExportInvalid("refused") from exc
+            raise AssertionError
+
+        return Runtime(name, TFLITE_FILE, opened)
+
+    def _gone(self) -> None:
+        self.now -= 1
+
+
+def test_of_many_engines_the_best_one_so_far_and_the_one_that_is_tried_are_open() -> None:
+    crowd = Crowd()
+    runtimes = [
+        crowd.refusing("refused"),
+        crowd.runtime("wrong", lambda _: 1e-6, bias=2.0),
+        crowd.runtime("preferred", lambda _: 1e-3),
+        crowd.runtime("slower", lambda _: 2e-3),
+        crowd.runtime("faster", lambda _: 5e-4),
+        crowd.runtime("wrong too", lambda _: 1e-6, bias=3.0),
+        crowd.runtime("fastest", lambda _: 1e-4),
+        crowd.runtime("late", lambda _: 2e-4),
+    ]
+
+    served = load(with_tflite(), Engines(tuple(runtimes), 64, crowd.clock))
+
+    assert served.choice.by_rows == ((64, "fastest"),)
+    assert served.choice.dropped.keys() == {"refused", "wrong", "wrong too"}
+    assert (crowd.most, crowd.now) == (2, 1)
+
+
+def test_engines_that_each_win_some_size_stay_open_and_no_other_beside_the_one_tried() -> None:
+    crowd = Crowd()
+    runtimes = [
+        crowd.runtime("large", lambda _: 1e-3),
+        crowd.runtime("small", lambda rows: 1e-4 * rows),
+        crowd.runtime("slow", lambda _: 2e-3),
+        crowd.runtime("tiny", lambda rows: 1e-5 if rows == 1 else 1e-2),
+        crowd.runtime("slow too", lambda _: 2e-3),
+    ]
+
+    served = load(with_tflite(), Engines(tuple(runtimes), 64, crowd.clock))
+
+    assert served.choice.by_rows == ((1, "tiny"), (8, "small"), (64, "large"))
+    assert (crowd.most, crowd.now) == (4, 3)
 
 
 def test_an_engine_with_another_input_is_dropped() -> None:

@@ -50,19 +50,25 @@ def _sizes(largest: int) -> Iterator[int]:
     yield largest
 
 
-def winner(seconds: Mapping[str, float]) -> str:
-    """Return who computes a batch: the first engine, unless another is clearly faster.
+def winner(seconds: Mapping[str, float], preferred: str) -> str:
+    """Return who computes a batch: the preferred engine, unless another is clearly faster.
 
     Args:
-        seconds: engine -> what a run takes; not empty, the first one is preferred.
+        seconds: engine -> what a run takes; not empty.
+        preferred: the first engine; where it is not among them, it was beaten before.
 
     Example:
-        >>> winner({"onnxruntime": 1.0, "litert": 0.95}), winner({"onnxruntime": 1, "litert": 0.5})
-        ('onnxruntime', 'litert')
+        >>> winner({"onnxruntime": 1.0, "litert": 0.95}, "onnxruntime")
+        'onnxruntime'
+        >>> winner({"onnxruntime": 1.0, "litert": 0.5}, "onnxruntime")
+        'litert'
+        >>> winner({"litert": 1.0, "tensorflow": 0.95}, "onnxruntime")
+        'tensorflow'
     """
-    preferred = next(iter(seconds))
     fastest = min(seconds, key=seconds.__getitem__)
-    return fastest if seconds[fastest] < (1 - _MARGIN) * seconds[preferred] else preferred
+    if preferred in seconds and seconds[fastest] >= (1 - _MARGIN) * seconds[preferred]:
+        return preferred
+    return fastest
 
 
 def merged(winners: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:

@@ -5,7 +5,9 @@ import statistics
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from traceback import clear_frames
 
+from rondo_core.errors import Invalid, NotFound
 from rondo_core.exports import ExportInvalid
 from rondo_inference.domain.engine_choice import buckets, merged, winner
 from rondo_inference.domain.tensors import Signature, Tensors, rows_of
@@ -41,65 +43,104 @@ class ByRows:
 
 @dataclass
 class Contest:
-    """Of the engines of one version, which all agree with its golden outputs.
+    """Of the engines of one version, which come one after the other.
 
-    Engines take turns, so that whatever else the machine does slows all of them alike.
+    In memory are those that compute something so far, and the one that is tried: whoever computes
+    nothing any more is let go before the next is opened. They take turns, so that whatever else
+    the machine does slows all of them alike.
 
     Attributes:
-        engines: name -> engine, the preferred one first; who fails in the contest is taken out.
-        golden: what is computed.
+        golden: what is computed; None: nothing can be compared, and the first engine stays.
         largest: rows of the largest batch.
         clock: seconds.
-        limit_seconds: after this time nothing more is begun, and the preferred engine computes
-            whatever was not measured.
-        failures: engine -> why it was taken out.
-        seconds: rows -> engine -> median of its runs.
+        limit_seconds: so long after an engine came nothing more is begun, and who computed before
+            goes on with whatever was not measured.
+        engines: name -> engine, of those that compute something.
+        errors: engine -> why it computes nothing, of those that failed.
+        seconds: rows -> engine -> median of its runs when it was measured last.
     """
 
-    engines: dict[str, Engine]
-    golden: Golden
+    golden: Golden | None
     largest: int
     clock: Callable[[], float]
     limit_seconds: float = 1.0
-    failures: dict[str, str] = field(default_factory=dict)
+    engines: dict[str, Engine] = field(default_factory=dict)
+    errors: dict[str, Invalid | NotFound] = field(default_factory=dict)
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
+    _entered: list[str] = field(default_factory=list)
+    _winners: dict[int, str] = field(default_factory=dict)
+
+    def enter(self, name: str, engine: Engine) -> None:
+        """Try an engine beside those that compute something. Blocks.
+
+        Args:
+            name: of the engine; the preferred one comes first.
+            engine: agrees with the golden outputs as they are.
+        """
+        if self.golden is None and self.engines:
+            return
+        self._entered.append(name)
+        self.engines[name] = engine
+        measured: dict[int, dict[str, float]] = {}
+        if self.golden is not None and len(self._entered) > 1:
+            measured = self._measured(self.golden)
+        for rows, found in measured.items():
+            self.seconds[rows] = self.seconds.get(rows, {}) | found
+        if self.engines:
+            sizes = buckets(self.largest)
+            self._winners = {rows: self._winner(rows, measured.get(rows, {})) for rows in sizes}
+        for beaten in self.engines.keys() - self._winners.values():
+            del self.engines[beaten]
+
+    def drop(self, name: str, error: Invalid | NotFound) -> None:
+        """Note why an engine computes nothing. What it was is let go: the error would keep it."""
+        self.errors[name] = error
+        cause: BaseException | None = error
+        while cause is not None:
+            clear_frames(cause.__traceback__)
+            cause = cause.__cause__
 
     def by_rows(self) -> tuple[tuple[int, str], ...]:
-        """Measure; return (rows, engine) ascending. Blocks.
+        """Return (rows, engine) ascending.
 
         Raises:
-            ExportInvalid: every engine failed.
+            Invalid, NotFound: every engine failed; the error is that of the first one.
         """
-        sizes = buckets(self.largest)
+        if not self.engines:
+            raise next(iter(self.errors.values()))
+        return merged(self._winners.items())
+
+    def _winner(self, rows: int, measured: Mapping[str, float]) -> str:
+        found = {name: seconds for name, seconds in measured.items() if name in self.engines}
+        if found:
+            return winner(found, next(one for one in self._entered if one not in self.errors))
+        before = self._winners.get(rows)
+        return before if before in self.engines else next(iter(self.engines))
+
+    def _measured(self, golden: Golden) -> dict[int, dict[str, float]]:
+        found = {}
         end = self.clock() + self.limit_seconds
-        for rows in sizes:
-            self._warm(rows, end)
-            runs = self._runs(rows, end)
+        for rows in buckets(self.largest):
+            self._warm(golden, rows, end)
+            runs = self._runs(golden.batch(rows), end)
             if len(runs) >= _LEAST_ROUNDS:
-                self.seconds[rows] = {
+                found[rows] = {
                     name: statistics.median(run[name] for run in runs) for name in self.engines
                 }
-        return merged((rows, self._winner(rows)) for rows in sizes)
+        return found
 
-    def _winner(self, rows: int) -> str:
-        found = {n: s for n, s in self.seconds.get(rows, {}).items() if n in self.engines}
-        return winner(found or dict.fromkeys(self.engines, 0.0))
-
-    def _warm(self, rows: int, end: float) -> None:
+    def _warm(self, golden: Golden, rows: int, end: float) -> None:
         """Run each once: a runtime plans its memory by shape, and may fail with a larger one."""
         for name, engine in list(self.engines.items()):
             if self.clock() >= end:
                 return
             try:
-                self.golden.check(engine, rows, file=f"{name} with {rows} rows")
+                golden.check(engine, rows, file=f"{name} with {rows} rows")
             except ExportInvalid as exc:
-                self.failures[name] = str(exc)
+                self.drop(name, exc)
                 del self.engines[name]
-                if not self.engines:
-                    raise
 
-    def _runs(self, rows: int, end: float) -> list[Mapping[str, float]]:
-        batch = self.golden.batch(rows)
+    def _runs(self, batch: Tensors, end: float) -> list[Mapping[str, float]]:
         runs: list[Mapping[str, float]] = []
         while len(self.engines) > 1 and len(runs) < _ROUNDS and self.clock() < end:
             runs.append({name: self._timed(one, batch) for name, one in self.engines.items()})

@@ -1,7 +1,7 @@
 """From the files of a version to engines that are warm and proved to compute as Keras did."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,23 +72,29 @@ class Proved:
 def proved_engine(files: VersionFiles, engines: Engines) -> Proved:
     """Open and check every engine that the version is exported for; take the fastest, and warm it.
 
+    One is opened after the other, and let go as soon as it computes nothing: see `Contest`.
+
     Raises:
         Invalid, NotFound: no engine can compute it; the error is that of the preferred one.
         Unavailable: a file may come later.
     """
-    golden = _golden(files)
-    found, failures = _opened(files, golden, engines)
-    by_rows: tuple[tuple[int, str], ...] = ((engines.largest, next(iter(found))),)
-    seconds: Mapping[int, Mapping[str, float]] = {}
-    if golden is not None and len(found) > 1:
-        contest = Contest(found, golden, engines.largest, engines.clock)
-        by_rows = contest.by_rows()
-        seconds = contest.seconds
-        failures |= contest.failures
+    contest = Contest(_golden(files), engines.largest, engines.clock)
+    for runtime in engines.runtimes:
+        names = runtime.files(files.names)
+        if not names or (runtime.spare and contest.engines):
+            continue
+        try:
+            contest.enter(runtime.name, _opened(runtime, names, files, contest.golden))
+        except (Invalid, NotFound) as exc:
+            contest.drop(runtime.name, exc)
+    if not contest.engines and not contest.errors:
+        raise NotFound("the version has no file that an engine reads")
+    by_rows, found = contest.by_rows(), contest.engines
     engine = found[by_rows[0][1]]
     if len(by_rows) > 1:
         engine = ByRows([(rows, found[name]) for rows, name in by_rows])
-    return Proved(engine, _row_seconds(engine, golden), Choice(by_rows, failures), seconds)
+    choice = Choice(by_rows, {name: str(error) for name, error in contest.errors.items()})
+    return Proved(engine, _row_seconds(engine, contest.golden), choice, contest.seconds)
 
 
 def _golden(files: VersionFiles) -> Golden | None:
@@ -100,34 +106,14 @@ def _golden(files: VersionFiles) -> Golden | None:
 
 
 def _opened(
-    files: VersionFiles, golden: Golden | None, engines: Engines
-) -> tuple[dict[str, Engine], dict[str, str]]:
-    """Return the engines that agree with the golden outputs, and why others are not among them."""
-    found: dict[str, Engine] = {}
-    failures: dict[str, str] = {}
-    error: Invalid | NotFound | None = None
-    for runtime in engines.runtimes:
-        names = runtime.files(files.names)
-        if not names or (runtime.spare and found):
-            continue
-        try:
-            engine = runtime.open({name: files.read(name) for name in names})
-            _check(engine, runtime, files, golden)
-        except (Invalid, NotFound) as exc:
-            failures[runtime.name] = str(exc)
-            error = error or exc
-        else:
-            found[runtime.name] = engine
-    if not found:
-        raise error or NotFound("the version has no file that an engine reads")
-    error = None  # it holds this call's variables, and with them engines that will be let go
-    return found, failures
-
-
-def _check(engine: Engine, runtime: Runtime, files: VersionFiles, golden: Golden | None) -> None:
+    runtime: Runtime, names: Sequence[str], files: VersionFiles, golden: Golden | None
+) -> Engine:
+    """Open an engine that agrees with the golden outputs."""
+    engine = runtime.open({name: files.read(name) for name in names})
     if golden is not None and files.index is not None and files.spec is not None:
         _check_ends(engine, files.index, files.spec, runtime.file)
         golden.check(engine, golden.rows, file=runtime.file)
+    return engine
 
 
 def _check_ends(engine: Engine, index: ExportIndex, spec: ModelSpec, file: str) -> None:
