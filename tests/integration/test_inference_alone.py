@@ -88,8 +88,10 @@ def start(
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    models = sample_folder(tmp_path_factory.mktemp("models"))
+    write_version(homes_export(), models)
     found = start(
-        sample_folder(tmp_path_factory.mktemp("models")),
+        models,
         HEADER_SECONDS="1",
         BODY_SECONDS="1",
         WRITE_SECONDS="1",

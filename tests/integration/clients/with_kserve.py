@@ -20,6 +20,13 @@ from kserve import (
 ROWS = [[1.5, 2.5]]
 
 
+def homes(*, binary: bool) -> InferRequest:
+    """Return two rows for ``homes``, of which the second has an area below its minimum."""
+    rows = InferInput("columns", [2, 2], "FP32")
+    rows.set_data_from_numpy(np.array([[3, 20], [4, 9]], np.float32), binary_data=binary)
+    return InferRequest("homes", [rows])
+
+
 def request(*, binary: bool) -> InferRequest:
     """Return a request for ``floats``."""
     one = InferInput("x", [1, 2], "FP32")
@@ -37,6 +44,9 @@ async def with_rest(url: str) -> None:
         reply = await client.infer(url, request(binary=binary), model_name="floats")
         assert reply.id == "7"
         assert reply.outputs[0].as_numpy().tolist() == ROWS
+        reply = await client.infer(url, homes(binary=binary), model_name="homes")
+        assert reply.outputs[0].as_numpy().tolist() == [[204], [95]]
+        assert "below minimum 10.0" in reply.parameters["rondo_warnings"]
     await client.close()
     print("rest v2")
     client = InferenceRESTClient(RESTConfig(protocol="v1"))
@@ -56,6 +66,9 @@ async def with_grpc(address: str) -> None:
         reply = await client.infer(request(binary=binary))
         assert reply.id == "7"
         assert reply.outputs[0].as_numpy().tolist() == ROWS
+        reply = await client.infer(homes(binary=binary))
+        assert reply.outputs[0].as_numpy().tolist() == [[204], [95]]
+        assert "below minimum 10.0" in reply.parameters["rondo_warnings"].string_param
     await client.close()
     print("grpc")
 

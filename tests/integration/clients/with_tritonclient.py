@@ -50,6 +50,27 @@ def check(result: Any) -> None:
         assert np.array_equal(found, values(kind)), (kind, found)
 
 
+def homes(module: Any, **options: Any) -> list[Any]:
+    """Return two rows for ``homes``, of which the second has an area below its minimum."""
+    rows = module.InferInput("columns", [2, 2], "FP32")
+    rows.set_data_from_numpy(np.array([[3, 20], [4, 9]], np.float32), **options)
+    return [rows]
+
+
+def check_told(result: Any, text: str) -> None:
+    """Check that there is an answer, and that it tells of that area."""
+    assert result.as_numpy("price").tolist() == [[204], [95]]
+    assert "below minimum 10.0" in text, text
+
+
+def check_told_over_http(client: sync_http.InferenceServerClient) -> None:
+    """Check that an answer in JSON and one in binary tell."""
+    for binary in (False, True):
+        wanted = [sync_http.InferRequestedOutput("price", binary_data=binary)]
+        reply = client.infer("homes", homes(sync_http), outputs=wanted)
+        check_told(reply, reply.get_response()["parameters"]["rondo_warnings"])
+
+
 def with_http(address: str) -> None:
     """Run the synchronous HTTP client."""
     with sync_http.InferenceServerClient(address) as client:
@@ -75,6 +96,7 @@ def with_http(address: str) -> None:
         assert reply.get_response()["id"] == "7"
         assert reply.as_numpy("y").tolist() == [[1, 1]]
         assert client.async_infer("floats", [one]).get_result().as_numpy("y").tolist() == [[1, 1]]
+        check_told_over_http(client)
         raw = client.generate_request_body(inputs(sync_http))
         assert raw[1] is not None
         index = {one["name"]: one["state"] for one in client.get_model_repository_index()}
@@ -107,6 +129,8 @@ def with_grpc(address: str) -> None:
         one.set_data_from_numpy(np.ones((1, 2), np.float32))
         reply = client.infer("floats", [one], request_id="7")
         assert reply.get_response().id == "7"
+        reply = client.infer("homes", homes(sync_grpc))
+        check_told(reply, reply.get_response().parameters["rondo_warnings"].string_param)
         expect_error(lambda: client.infer("cats", [one]))
     print("grpc")
 

@@ -168,6 +168,40 @@ def test_over_grpc_it_is_a_parameter_of_the_answer(homes: Service) -> None:
     assert not grpc_answer(homes, [3, 20]).parameters
 
 
+def test_by_the_open_inference_protocol_it_is_the_same_parameter_over_http(homes: Service) -> None:
+    path, body, _ = DOORS["oip-tensor"]
+
+    reply = homes.ask("POST", path, body)
+    over_grpc = grpc_answer(homes, [3, 20, 4, 9]).parameters["rondo_warnings"].string_param
+
+    assert reply.json["parameters"] == {"rondo_warnings": over_grpc}
+    assert reply.headers["x-rondo-warnings"] == over_grpc
+
+
+def test_it_is_in_the_json_before_binary_tensors_too(homes: Service) -> None:
+    wanted = [{"name": "price", "parameters": {"binary_data": True}}]
+
+    reply = homes.ask(
+        "POST", "/v2/models/homes/infer", tensor([[3, 20], [4, 9]]) | {"outputs": wanted}
+    )
+
+    size = int(reply.headers["inference-header-content-length"])
+    message = json.loads(reply.body[:size])
+    assert json.loads(message["parameters"]["rondo_warnings"]) == TOLD
+    assert np.frombuffer(reply.body[size:], "<f4").tolist() == [204, 95]
+
+
+def test_where_there_is_nothing_to_tell_an_answer_has_no_parameters(homes: Service) -> None:
+    body = tensor([[3, 20]]) | {"id": "7"}
+
+    reply = homes.ask("POST", "/v2/models/homes/infer", body)
+
+    assert reply.body == (
+        b'{"model_name":"homes","model_version":"1","id":"7","outputs":'
+        b'[{"name":"price","shape":[1,1],"datatype":"FP32","data":[204.0]}]}'
+    )
+
+
 def test_a_header_stays_short_and_in_ascii_whatever_the_columns_are_called() -> None:
     beyond = [Beyond("ü" * 128, "above maximum 1", k, 0) for k in range(30)]
 

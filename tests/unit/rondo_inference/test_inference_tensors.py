@@ -150,7 +150,7 @@ def test_an_output_that_is_no_text_is_binary_only() -> None:
     request = Infer({}, [WantedOutput(0, binary=False)])
 
     with pytest.raises(Invalid, match="binary_data"):
-        encode_infer("m", 1, request, one("BYTES", (-1,)), outputs)
+        encode_infer({}, request, one("BYTES", (-1,)), outputs)
 
 
 # --- files ----------------------------------------------------------------------------------------

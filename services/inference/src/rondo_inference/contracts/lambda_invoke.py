@@ -72,7 +72,7 @@ def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:
         raise TooLarge(f"the payload is longer than {most} bytes")
     question = ask_media(rules, request, served)
     if kind == "DryRun":
-        return Question(question.inputs, _nothing)
+        return replace(question, answer=_nothing)
     return question
 
 

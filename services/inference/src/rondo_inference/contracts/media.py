@@ -94,8 +94,8 @@ def ask_json(rules: FileRules, request: Request, served: ServedModel) -> Questio
         instances = decode_predict_body(request.body, served.spec)
         inputs, by_column = (instances.inputs,), instances.by_column
     if wanted == JSON:
-        return Question(inputs, partial(as_tensors, served, by_column=by_column))
-    return Question(inputs, writer(served, wanted))
+        return Question.of(served, inputs, partial(as_tensors, served, by_column=by_column))
+    return Question.of(served, inputs, writer(served, wanted))
 
 
 def _encoded_pictures(rules: FileRules, body: bytes, served: ServedModel) -> Tensor:
@@ -126,7 +126,7 @@ def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Questio
         inputs = _form(rules, request.body, media_parameter(header, "boundary"), served)
     else:
         inputs = _read(rules, kind, request.body, served)
-    return Question(inputs, writer(served, wanted))
+    return Question.of(served, inputs, writer(served, wanted))
 
 
 def _wanted(request: Request, usual: str) -> str:

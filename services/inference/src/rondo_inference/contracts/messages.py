@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import parse_qs
 
 import msgspec
@@ -11,7 +12,7 @@ from rondo_core.errors import Invalid, RondoError
 from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.warnings import WARNINGS, warnings_text
 from rondo_inference.domain.tensors import Tensors
-from rondo_inference.handlers import Target
+from rondo_inference.handlers import Target, beyond_bounds
 from rondo_inference.registry.served import ServedModel
 
 __all__ = [
@@ -97,10 +98,17 @@ class Question:
     Attributes:
         inputs: what the version takes.
         answer: makes the response of the outputs; must not block for long.
+        beyond: numbers beyond the bounds of their columns that are answered all the same.
     """
 
     inputs: Tensors
     answer: Callable[[Tensors], Answer]
+    beyond: Sequence[Beyond]
+
+    @classmethod
+    def of(cls, served: ServedModel, inputs: Tensors, answer: Callable[[Tensors], Answer]) -> Self:
+        """Return a question whose answer itself tells of no numbers beyond bounds."""
+        return cls(inputs, answer, beyond_bounds(served, inputs))
 
 
 @dataclass(frozen=True, slots=True)

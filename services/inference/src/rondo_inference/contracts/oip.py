@@ -4,11 +4,12 @@ Source: kserve/open-inference-protocol (inference_rest.md); Triton's extension_b
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version as installed
 
 from rondo_core.errors import Invalid
+from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.media import FileRules, ask_file, is_file
 from rondo_inference.contracts.messages import (
     Answer,
@@ -22,12 +23,13 @@ from rondo_inference.contracts.messages import (
     route_pattern,
     version_headers,
 )
+from rondo_inference.contracts.warnings import PARAMETER, warnings_text
 from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.oip import Infer, decode_infer, raw_infer
 from rondo_inference.domain.oip_answer import encode_infer
 from rondo_inference.domain.tensors import TensorInfo, Tensors
-from rondo_inference.handlers import Inference, Target, checked
+from rondo_inference.handlers import Inference, Target, beyond_bounds, checked
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
 
@@ -110,7 +112,8 @@ def ask_infer(request: Request, served: ServedModel) -> Question:
     else:
         infer = decode_infer(request.body, size, served.signature)
     inputs = checked(served, in_order(infer.inputs, served.signature, served.spec))
-    return Question(inputs, partial(_answer, infer, served, vendor))
+    beyond = beyond_bounds(served, inputs)
+    return Question(inputs, partial(_answer, infer, served, beyond, vendor=vendor), beyond)
 
 
 def is_vendor_binary(header: str) -> bool:
@@ -134,8 +137,13 @@ def _length(name: str, text: str) -> int:
     return int(text)
 
 
-def _answer(infer: Infer, served: ServedModel, vendor: bool, outputs: Tensors) -> Answer:  # noqa: FBT001  (bound by partial)
-    body, size = encode_infer(served.name, served.version, infer, served.signature, outputs)
+def _answer(
+    infer: Infer, served: ServedModel, beyond: Sequence[Beyond], outputs: Tensors, *, vendor: bool
+) -> Answer:
+    told: dict[str, object] = {"model_name": served.name, "model_version": str(served.version)}
+    if beyond:
+        told["parameters"] = {PARAMETER: warnings_text(beyond)}
+    body, size = encode_infer(told, infer, served.signature, outputs)
     if size is None:
         return Answer(body)
     if vendor:

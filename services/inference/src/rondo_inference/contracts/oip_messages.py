@@ -11,7 +11,7 @@ import numpy as np
 from rondo_core.errors import Invalid
 from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts import oip_pb2 as pb
-from rondo_inference.contracts.warnings import GRPC_PARAMETER, warnings_text
+from rondo_inference.contracts.warnings import PARAMETER, warnings_text
 from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.tensors import (
     BYTES,
@@ -111,7 +111,7 @@ def encode_response(
         model_name=served.name, model_version=str(served.version), id=request.id
     )
     if beyond:
-        response.parameters[GRPC_PARAMETER].string_param = warnings_text(beyond)
+        response.parameters[PARAMETER].string_param = warnings_text(beyond)
     places = list(_places(request, served))
     tensors = [outputs[place] for place in places]
     raw = bool(request.raw_input_contents) or any(

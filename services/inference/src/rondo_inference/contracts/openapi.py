@@ -30,6 +30,7 @@ from rondo_inference.contracts.openapi_parts import (
     reference,
 )
 from rondo_inference.contracts.pictures import PICTURES
+from rondo_inference.contracts.warnings import PARAMETER
 from rondo_inference.contracts.writers import LINES, NPY, NPZ
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
@@ -186,6 +187,7 @@ def _infer(served: ServedModel) -> Schema:
         "properties": {
             "model_name": {"const": served.name},
             "model_version": _TEXT,
+            "parameters": {"type": "object", "properties": {PARAMETER: _TEXT}},
             "outputs": _list({"anyOf": given}),
         },
     }

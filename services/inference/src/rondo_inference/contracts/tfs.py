@@ -108,7 +108,8 @@ def _predict(rules: FileRules, request: Request, served: ServedModel) -> Questio
 def _classify(request: Request, served: ServedModel) -> Question:
     if served.spec is None or not isinstance(served.spec.output, Classes):
         raise Invalid(f"model {served.name!r} gives no classes; use :predict")
-    return Question(_examples(request, served), partial(_classes, served.spec.output.labels))
+    answer = partial(_classes, served.spec.output.labels)
+    return Question.of(served, _examples(request, served), answer)
 
 
 def _classes(labels: Sequence[str], outputs: Tensors) -> Answer:
@@ -119,7 +120,7 @@ def _classes(labels: Sequence[str], outputs: Tensors) -> Answer:
 def _regress(request: Request, served: ServedModel) -> Question:
     if served.spec is None or isinstance(served.spec.output, Classes):
         raise Invalid(f"model {served.name!r} gives no number; use :predict")
-    return Question(_examples(request, served), _numbers)
+    return Question.of(served, _examples(request, served), _numbers)
 
 
 def _numbers(outputs: Tensors) -> Answer:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from rondo_core.input_bounds import Beyond
 
-__all__ = ["GRPC_PARAMETER", "WARNINGS", "warnings_text"]
+__all__ = ["PARAMETER", "WARNINGS", "warnings_text"]
 
 WARNINGS = "x-rondo-warnings"
 """The header of an answer over HTTP."""
-GRPC_PARAMETER = "rondo_warnings"
-"""The parameter of an answer over gRPC."""
+PARAMETER = "rondo_warnings"
+"""The parameter of an answer of the Open Inference Protocol, over HTTP and gRPC."""
 
 _LONGEST_TEXT = 4096
 """Proxies take 8 KiB of headers."""

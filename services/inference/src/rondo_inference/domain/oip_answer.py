@@ -1,5 +1,7 @@
 """The Open Inference Protocol's answer, JSON and binary tensors mixed; see `domain.oip`."""
 
+from collections.abc import Mapping
+
 from rondo_core.errors import Invalid
 from rondo_inference.domain.oip import Infer
 from rondo_inference.domain.tensor_json import encode_json
@@ -9,9 +11,19 @@ __all__ = ["encode_infer"]
 
 
 def encode_infer(
-    model: str, version: int, request: Infer, signature: Signature, outputs: Tensors
+    told: Mapping[str, object], request: Infer, signature: Signature, outputs: Tensors
 ) -> tuple[bytes, int | None]:
-    """Return the body of the answer, and the length of its JSON where binary tensors follow it."""
+    """Return the body of the answer, and the length of its JSON where binary tensors follow it.
+
+    Args:
+        told: what the answer tells of the version, and its parameters if there are any.
+        request: what was asked.
+        signature: of the version.
+        outputs: all of them.
+
+    Raises:
+        Invalid: an output that is to be JSON is not.
+    """
     described: list[dict[str, object]] = []
     blobs: list[bytes] = []
     for wanted in request.outputs:
@@ -27,10 +39,8 @@ def encode_infer(
         else:
             one["data"] = _json_data(tensor)
         described.append(one)
-    message: dict[str, object] = {"model_name": model, "model_version": str(version)}
-    if request.id:
-        message["id"] = request.id
-    text = encode_json(message | {"outputs": described})
+    named = {"id": request.id} if request.id else {}
+    text = encode_json({**told, **named, "outputs": described})
     return (b"".join([text, *blobs]), len(text)) if blobs else (text, None)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from rondo_core.errors import RondoError, Unavailable
 from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.media import unpacks
-from rondo_inference.contracts.messages import Answer, PredictRoute, Question, Request
+from rondo_inference.contracts.messages import Answer, PredictRoute, Request
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.domain.trace import trace_id
-from rondo_inference.handlers import Inference, beyond_bounds
+from rondo_inference.handlers import Inference
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.web.admission import Admission, Admissions, is_site
 from rondo_inference.web.aside import INLINE_BYTES, aside
@@ -144,11 +144,12 @@ class HttpApp:
         self, route: PredictRoute, request: Request, served: ServedModel
     ) -> tuple[Answer, Sequence[Beyond]]:
         size = INLINE_BYTES + 1 if unpacks(request) else len(request.body)
-        question, beyond = await aside(self.readers, size, _asked, route, request, served)
+        question = await aside(self.readers, size, route.ask, request, served)
         outputs = await self.inference.predict(
-            served, question.inputs, beyond=beyond, alone=self.expected == 1
+            served, question.inputs, beyond=question.beyond, alone=self.expected == 1
         )
-        return await aside(self.readers, _size(outputs), question.answer, outputs), beyond
+        answer = await aside(self.readers, _size(outputs), question.answer, outputs)
+        return answer, question.beyond
 
     async def _unpacked(self, body: bytes, encoding: str) -> bytes:
         def unpack() -> bytes:
@@ -179,13 +180,6 @@ class HttpApp:
                 "trace_id": trace_id(headers.get("traceparent", "")),
             }
             log.info("request", extra={key: one for key, one in fields.items() if one is not None})
-
-
-def _asked(
-    route: PredictRoute, request: Request, served: ServedModel
-) -> tuple[Question, Sequence[Beyond]]:
-    question = route.ask(request, served)
-    return question, beyond_bounds(served, question.inputs)
 
 
 def _size(outputs: Tensors) -> int:
