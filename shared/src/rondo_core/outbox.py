@@ -5,23 +5,30 @@ left behind.
 """
 
 from collections.abc import Iterable
+from itertools import groupby
 
 from rondo_core.bus import Publish
-from rondo_core.cloud_events import decode_event, encode_event
+from rondo_core.cloud_events import decode_event, encode_event, traceparent_of
 from rondo_core.events import Event
 from rondo_core.keys import outbox_key, outbox_pk
 from rondo_core.rows import OutboxRow, from_item, to_item
 from rondo_core.run_store import MAX_CHANGES, Delete, Put, RunStore
+from rondo_core.tracing import resumed
 
 __all__ = ["outbox_put", "publish_now", "relay"]
 
 
-def outbox_put(event: Event, *, service: str) -> Put:
+def outbox_put(event: Event, *, service: str, traceparent: str = "") -> Put:
     """Return the change that makes the event part of a commit.
 
     The same event again is the same row.
+
+    Args:
+        event: to be published.
+        service: whose it is.
+        traceparent: the span that `relay` publishes it in, if it has to; empty: in none.
     """
-    body = encode_event(event, source=f"rondo/{service}")
+    body = encode_event(event, source=f"rondo/{service}", traceparent=traceparent)
     return Put(outbox_key(service, event.event_id), to_item(OutboxRow(body=body)))
 
 
@@ -49,7 +56,8 @@ def relay(*, service: str, store: RunStore, publish: Publish) -> int:
         Unavailable: the bus or the store did not answer; what is left stays.
     """
     rows = [from_item(item, OutboxRow) for item in store.query(outbox_pk(service))]
-    publish_now(
-        [decode_event(row.body) for row in rows], service=service, store=store, publish=publish
-    )
+    for trace, group in groupby(rows, key=lambda row: traceparent_of(row.body)):
+        with resumed(trace):
+            events = [decode_event(row.body) for row in group]
+            publish_now(events, service=service, store=store, publish=publish)
     return len(rows)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,8 +34,10 @@ def world() -> BatchWorld:
     return BatchWorld()
 
 
-@pytest.fixture
-def service(world: BatchWorld) -> Iterator[Service]:
+@contextmanager
+def serving(world: BatchWorld) -> Iterator[Service]:
+    """Serve the model and the jobs of a world."""
+
     def load(*arguments: object, **openers: object) -> object:
         return load_version(*arguments, store=world.store, **openers)  # type: ignore[arg-type]
 
@@ -49,6 +52,12 @@ def service(world: BatchWorld) -> Iterator[Service]:
         found = Service(parts, StoreAliases(world.rows), world.clock, world.rows, world.store)
         world.export.promote(world.rows)
         found.watcher.scan()
+        yield found
+
+
+@pytest.fixture
+def service(world: BatchWorld) -> Iterator[Service]:
+    with serving(world) as found:
         yield found
 
 

@@ -10,22 +10,19 @@ import msgspec
 from rondo_core.errors import Conflict, Invalid, NotFound
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_store import UploadLinks
-from rondo_core.outbox import outbox_put, publish_now
 from rondo_core.rows import from_item
 from rondo_core.run_store import Delete, Key
 from rondo_inference.batch.ending import end_job, input_seen_by, read_job
 from rondo_inference.batch.new_jobs import Wishes, key_of, new_job
 from rondo_inference.batch.planning import finished_chunks, finished_records
 from rondo_inference.batch.ports import Ports
+from rondo_inference.batch.starting import start_job
 from rondo_inference.batch.wire import InputFile, JobList, JobView, NewJob, Result, Upload
 from rondo_inference.domain.batch_changes import (
     created_changes,
     deleted_changes,
-    requested_event,
-    start_change,
 )
 from rondo_inference.domain.batch_job import (
-    SERVICE,
     BatchJob,
     BatchPointer,
     input_folder,
@@ -135,11 +132,7 @@ class Orders:
             return self._view(job)
         if job.state not in {"WAITING", "CANCELLED"}:
             raise Conflict(f"job {job_id} is {job.state}: make a new one")
-        now = self.ports.clock.now()
-        event = requested_event(job, now)
-        rows = self.ports.rows
-        rows.commit(start_change(job, now), outbox_put(event, service=SERVICE))
-        publish_now([event], service=SERVICE, store=rows, publish=self.ports.publish)
+        start_job(job, self.ports)
         return self.show(model, job_id)
 
     def cancel(self, model: str, job_id: str) -> JobView:

@@ -10,6 +10,7 @@ from rondo_core.outbox import relay
 from rondo_core.rows import from_item
 from rondo_core.run_store import Delete
 from rondo_core.sightings import Sightings
+from rondo_core.tracing import resumed
 from rondo_inference.batch.ending import end_job, read_job
 from rondo_inference.batch.planning import ask_for_chunks
 from rondo_inference.batch.ports import Hints, Ports
@@ -73,7 +74,8 @@ class BatchSweeper:
                 continue
             job = read_job(listed.job_id, self.ports.rows)
             if job is not None and not job.is_over:
-                self._sweep(job)
+                with resumed(job.traceparent):
+                    self._sweep(job)
         self.sightings.end_sweep()
 
     def _end_links(self, links: OpenLinks) -> None:

@@ -41,13 +41,20 @@ def created_changes(job: BatchJob) -> list[Change]:
     return [Put(job_key(job.job_id), to_item(job), (Absent(),)), pointer]
 
 
-def start_change(job: BatchJob, now: datetime) -> Change:
-    """Start a job, or go on with one that was cancelled."""
+def start_change(job: BatchJob, now: datetime, traceparent: str) -> Change:
+    """Start a job, or go on with one that was cancelled.
+
+    Args:
+        job: as it was read.
+        now: when.
+        traceparent: see ``BatchJob``.
+    """
     fields: Item = {
         "state": "SUBMITTED",
         "active": "batch",
         "starts": job.starts + 1,
         "started_at": now.isoformat(),
+        "traceparent": traceparent,
     }
     return Update(
         job_key(job.job_id),

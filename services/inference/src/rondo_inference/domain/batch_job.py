@@ -101,6 +101,8 @@ class BatchJob(OwnedRow, frozen=True, kw_only=True):
     timeout_seconds: int | None = None
     """It fails if it is not over so long after its start."""
     active: Literal["batch"] | None = None
+    traceparent: str = ""
+    """The span of the request that started it last, for what the sweep asks for; else empty."""
 
     @property
     def is_over(self) -> bool:
