@@ -89,6 +89,8 @@ TAIL = """\
   overrides it. Default: `http://127.0.0.1:8080`.
 - `RONDO_INFERENCE_URL`: inference's address, for `rondo predict`; `--url` overrides it. Default:
   `http://127.0.0.1:8081`.
+- `RONDO_API_KEY`: an API key of inference, for `rondo predict`, if the server wants one; the file
+  that `--key-file` names goes before it. Default: none.
 - `RONDO_TOKEN`: the operators' token. Without it the command reads the file
   `build/local/operator-token`, then `~/.rondo/operator-token`; only its owner may be able to read
   it.

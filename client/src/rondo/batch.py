@@ -3,18 +3,17 @@
 What is known of a job lies beside the output, so that a program that was killed goes on with it.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from rondo.gateway_link import GatewayLink
-from rondo.retry import Patience
+from rondo.batch_files import TYPES, described, digest_of, safe_name
+from rondo.errors import Forbidden, TooMany
+from rondo.inference_link import InferenceLink
 from rondo.store_link import StoreLink
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.wire import Upload
@@ -22,14 +21,8 @@ from rondo_core.wire import Upload
 __all__ = ["BatchJob", "BatchPredictions", "only_model"]
 
 LOOK_SECONDS = 0.5
-_BLOCK_BYTES = 1024 * 1024
-_TYPES = {
-    ".csv": "text/csv",
-    ".jsonl": "application/jsonlines",
-    ".ndjson": "application/jsonlines",
-    ".npy": "application/x-npy",
-}
-_PICTURES = (".png", ".jpg", ".jpeg")
+LONGEST_WAIT_SECONDS = 600.0
+"""After that it is asked again, however long a server wants to be left alone."""
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,21 +82,22 @@ class BatchPredictions:
     """Inference's batch jobs, as one caller sees them.
 
     Attributes:
-        http: with inference's address as its base.
-        store: without a base address, for links.
-        patience: for how long to repeat what finds nobody.
+        link: to inference.
+        store: without a base address, for the links of a job; gets no key.
         show: is told how a job stands, again and again.
+        wait: is told for how many seconds a limit of requests makes the job wait.
     """
 
-    http: httpx.Client
+    link: InferenceLink
     store: httpx.Client
-    patience: Patience
     show: Callable[[BatchJob], None]
+    wait: Callable[[float], None]
 
     def predict(self, model: str, source: Path, target: Path) -> BatchJob:
         """Predict every record of a file, or every picture of a folder. Blocks until it is done.
 
-        Called again after an interruption it goes on with the same job.
+        Called again after an interruption it goes on with the same job. Once there is a job, a
+        limit of requests is waited out, however often it is met.
 
         Args:
             model: its name.
@@ -116,13 +110,13 @@ class BatchPredictions:
             GatewayError: inference refuses.
             Unavailable: it does not answer.
         """
-        files, kind = _described(source)
-        sha256 = _digest_of(files)
+        files, kind = described(source)
+        sha256 = digest_of(files)
         note = target.with_name(f".{target.name}.rondo-job")
         job = self._resumed(note, model, sha256) or self._made(model, files, kind, target)
         note.write_bytes(
             msgspec.json.encode(
-                _Note(url=str(self.http.base_url), model=model, job_id=job.job_id, sha256=sha256)
+                _Note(url=self.link.url, model=model, job_id=job.job_id, sha256=sha256)
             )
         )
         job = self._awaited(self._started(job, files))
@@ -143,7 +137,7 @@ class BatchPredictions:
             known = msgspec.json.decode(note.read_bytes(), type=_Note)
         except msgspec.MsgspecError:
             return None  # a call was killed while it wrote
-        if (known.url, known.model, known.sha256) != (str(self.http.base_url), model, sha256):
+        if (known.url, known.model, known.sha256) != (self.link.url, model, sha256):
             return None
         try:
             job = self._get(model, known.job_id)
@@ -153,89 +147,71 @@ class BatchPredictions:
         return None if job.state in {"FAILED", "WAITING"} else job
 
     def _made(self, model: str, files: dict[Path, str], kind: str, target: Path) -> BatchJob:
-        accept = _TYPES.get(target.suffix.lower())
+        accept = TYPES.get(target.suffix.lower())
         if accept not in {"text/csv", "application/jsonlines"}:
             raise Invalid(f"{target}: the output is .csv or .jsonl")
         wanted = {
             "content_type": kind,
             "accept": accept,
             "files": [
-                {"name": _name(at, path), "size": path.stat().st_size, "sha256": sha256}
+                {"name": safe_name(at, path), "size": path.stat().st_size, "sha256": sha256}
                 for at, (path, sha256) in enumerate(files.items())
             ],
         }
-        return self._link.send("POST", _path(model), wanted, BatchJob)
+        return self.link.post(_path(model), wanted, BatchJob)
 
     def _started(self, job: BatchJob, files: dict[Path, str]) -> BatchJob:
         self.show(job)
         for path, link in zip(files, job.uploads, strict=False):
-            StoreLink(self.store, self.patience).upload(path, link)
+            self._store.upload(path, link)
         if job.state not in {"WAITING", "CANCELLED"}:
             return job
-        return self._link.send("POST", f"{_path(job.model, job.job_id)}/start", {}, BatchJob)
+        start = f"{_path(job.model, job.job_id)}/start"
+        return self._let(lambda: self.link.post(start, {}, BatchJob))
 
     def _awaited(self, job: BatchJob) -> BatchJob:
         while job.state in {"SUBMITTED", "RUNNING"}:
             self.show(job)
-            self.patience.clock.sleep(LOOK_SECONDS)
+            self.link.patience.clock.sleep(LOOK_SECONDS)
             job = self._get(job.model, job.job_id)
         self.show(job)
         return job
 
     def _get(self, model: str, job_id: str) -> BatchJob:
-        return self._link.get(_path(model, job_id), BatchJob)
+        return self._let(lambda: self.link.get(_path(model, job_id), BatchJob))
+
+    def _let(self, call: Callable[[], BatchJob]) -> BatchJob:
+        """Call as often as it takes until no limit of requests is in the way."""
+        while True:
+            try:
+                return call()
+            except TooMany as exc:
+                seconds = min(max(exc.retry_after_seconds, LOOK_SECONDS), LONGEST_WAIT_SECONDS)
+            self.wait(seconds)
+            self.link.patience.clock.sleep(seconds)
 
     def _fetch(self, made: Made, target: Path) -> None:
-        StoreLink(self.store, self.patience).download(made.url, target, size=made.size)
+        self._store.download(made.url, target, size=made.size)
 
     @property
-    def _link(self) -> GatewayLink:
-        return GatewayLink(self.http, self.patience)
+    def _store(self) -> StoreLink:
+        return StoreLink(self.store, self.link.patience)
 
 
-def only_model(http: httpx.Client, patience: Patience) -> str:
+def only_model(link: InferenceLink) -> str:
     """Return the name of the only model that is served.
 
     Raises:
-        Invalid: there is none, or there are several.
+        Invalid: there is none, there are several, or the key is not for all models.
     """
-    found = GatewayLink(http, patience).get("/catalogue", _Catalogue)
+    try:
+        found = link.get("/catalogue", _Catalogue)
+    except Forbidden as exc:
+        raise Invalid(f"name the model: {exc}") from exc
     names = sorted({entry.name for entry in found.models})
     if len(names) != 1:
         raise Invalid(f"name the model; served are {', '.join(names) or 'none'}")
     return names[0]
-
-
-def _described(source: Path) -> tuple[dict[Path, str], str]:
-    """Return each file with its digest, in the order of the records, and their type."""
-    if source.is_dir():
-        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _PICTURES)
-        if not paths:
-            raise Invalid(f"{source} has no file that ends in {', '.join(_PICTURES)}")
-        return {path: _sha256(path) for path in paths}, "image/png"
-    kind = _TYPES.get(source.suffix.lower())
-    if kind is None:
-        raise Invalid(f"{source}: {source.suffix or 'no suffix'} is not one of {', '.join(_TYPES)}")
-    return {source: _sha256(source)}, kind
-
-
-def _name(at: int, path: Path) -> str:
-    """Return a name that a key may have."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.name)
-    return plain if plain[:1].isalnum() else f"{at:06d}{plain}"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(partial(file.read, _BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _digest_of(files: dict[Path, str]) -> str:
-    told = "".join(f"{path.name} {sha256}\n" for path, sha256 in files.items())
-    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _path(model: str, job_id: str = "") -> str:

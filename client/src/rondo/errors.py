@@ -3,13 +3,15 @@
 RondoError
 ├── Invalid          never retry
 │   ├── Refused          the gateway found a rule broken; ``code`` says which
-│   └── Unauthorized     it does not know this client, token or invite
+│   └── Unauthorized     it does not know this client, token, invite or API key
+│       └── Forbidden        it knows who asks, who may not have this
 ├── NotFound
 │   └── Missing          it does not know the thing named
 ├── Conflict
 │   └── Contradicted     it holds something else already, or the round is over (``code`` late)
 └── Unavailable
     └── Busy             try again later; the SDK does so itself for a while
+        └── TooMany          a limit of requests is reached; ``retry_after_seconds`` says when next
 
 All of these are also a `GatewayError`, which has the fields.
 """
@@ -25,10 +27,12 @@ from rondo_core.wire import Problem
 __all__ = [
     "Busy",
     "Contradicted",
+    "Forbidden",
     "GatewayError",
     "LinkRefused",
     "Missing",
     "Refused",
+    "TooMany",
     "Unauthorized",
     "error_from",
 ]
@@ -61,6 +65,10 @@ class Unauthorized(GatewayError, Invalid):
     """The token, the invite or the key is not one that the gateway knows."""
 
 
+class Forbidden(Unauthorized):
+    """Whoever asks is known, and may not have what is asked for."""
+
+
 class Missing(GatewayError, NotFound):
     """The gateway does not know the model, run or round named."""
 
@@ -73,16 +81,20 @@ class Busy(GatewayError, Unavailable):
     """The gateway, or what it rests on, cannot answer now."""
 
 
+class TooMany(Busy):
+    """More was asked than this caller, or all callers together, may ask."""
+
+
 class LinkRefused(Invalid):
     """The store did not take a presigned link; a new one may be taken."""
 
 
 _FAMILIES: dict[int, type[GatewayError]] = {
     HTTPStatus.UNAUTHORIZED: Unauthorized,
-    HTTPStatus.FORBIDDEN: Unauthorized,
+    HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.NOT_FOUND: Missing,
     HTTPStatus.CONFLICT: Contradicted,
-    HTTPStatus.TOO_MANY_REQUESTS: Busy,
+    HTTPStatus.TOO_MANY_REQUESTS: TooMany,
 }
 
 
@@ -113,4 +125,4 @@ def _told(response: httpx.Response) -> str:
 def _retry_after(response: httpx.Response) -> float:
     """Read the header's form in seconds; its form as a date is not used by any of our doors."""
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else 0.0
+    return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -14,7 +14,7 @@ from rondo.errors import error_from
 from rondo.retry import Patience, persevere
 from rondo_core.errors import Invalid, Unavailable
 
-__all__ = ["GatewayLink", "checked_url", "open_http"]
+__all__ = ["GatewayLink", "checked_url", "open_http", "read_answer"]
 
 Answer = TypeVar("Answer")
 Token = Callable[[datetime], str]
@@ -28,7 +28,7 @@ def checked_url(url: str) -> str:
     """Return the URL without a slash at its end.
 
     Raises:
-        Invalid: it is not http or https, or names no host.
+        Invalid: it is not http or https, names no host, or has a password, which would show.
     """
     try:
         parsed = httpx.URL(url)
@@ -36,6 +36,10 @@ def checked_url(url: str) -> str:
         raise Invalid(f"{url!r} is not a URL: {exc}") from exc
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise Invalid(f"{url!r} is not an address such as https://gateway.example.org")
+    if parsed.userinfo:
+        raise Invalid(
+            f"the address of {parsed.host} has a user or a password in it: leave them out"
+        )
     return url.rstrip("/")
 
 
@@ -43,6 +47,19 @@ def open_http(url: str = "", transport: httpx.BaseTransport | None = None) -> ht
     """Return a connection pool; ``transport`` stands in for the network, as in HTTPX itself."""
     timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
     return httpx.Client(base_url=url, transport=transport, timeout=timeout)
+
+
+def read_answer(response: httpx.Response, kind: type[Answer]) -> Answer:
+    """Return what was answered.
+
+    Raises:
+        Invalid: it is no JSON of ``kind``; names the path and what is wrong.
+    """
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        path = response.request.url.path
+        raise Invalid(f"the answer to {path} is not a {kind.__name__}: {exc}") from exc
 
 
 class GatewayLink:
@@ -96,20 +113,15 @@ class GatewayLink:
         return self._answer(request, kind)
 
     def _answer(self, request: Callable[[], httpx.Request], kind: type[Answer]) -> Answer:
-        content = persevere(partial(self._once, request), self._patience)
-        try:
-            return msgspec.json.decode(content, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            path = request().url.path
-            raise Invalid(f"the answer to {path} is not a {kind.__name__}: {exc}") from exc
+        return read_answer(persevere(partial(self._once, request), self._patience), kind)
 
-    def _once(self, request: Callable[[], httpx.Request]) -> bytes:
+    def _once(self, request: Callable[[], httpx.Request]) -> httpx.Response:
         """Send one request, and once more where only this machine's clock was to blame."""
         response = self._send(request())
         if response.status_code == HTTPStatus.UNAUTHORIZED and self._clock_was_wrong(response):
             response = self._send(request())
         if response.is_success:
-            return response.content
+            return response
         raise error_from(response)
 
     def _send(self, request: httpx.Request) -> httpx.Response:

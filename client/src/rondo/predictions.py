@@ -2,16 +2,15 @@
 
 import csv
 import io
-from functools import partial
 from pathlib import Path
 
 import httpx
 import msgspec
 import numpy as np
 
-from rondo.errors import Missing, error_from
-from rondo.retry import Patience, persevere
-from rondo_core.errors import Invalid, Unavailable
+from rondo.errors import Missing
+from rondo.inference_link import InferenceLink
+from rondo_core.errors import Invalid
 
 __all__ = ["Prediction", "Predictions", "ask", "read_rows"]
 
@@ -63,22 +62,20 @@ def read_rows(path: Path) -> tuple[bytes, str]:
 
 
 def ask(
-    http: httpx.Client,
+    link: InferenceLink,
     model: str,
     body: bytes,
     content_type: str,
-    patience: Patience,
     *,
     appear_seconds: float = 5.0,
 ) -> Predictions:
     """Send rows to a model.
 
     Args:
-        http: with inference's address as its base.
+        link: to inference.
         model: its name.
         body: the rows, as `read_rows` gives them.
         content_type: of the body.
-        patience: for how long to repeat what finds nobody.
         appear_seconds: for how long a model that is not served may just have been promoted.
 
     Raises:
@@ -87,23 +84,18 @@ def ask(
         Unavailable: it does not answer.
         Invalid: it answers something else than predictions.
     """
-    request = partial(
-        http.build_request,
-        "POST",
-        "/invocations",
-        params={"model": model},
-        content=body,
-        headers={"Content-Type": content_type, "Accept": "text/csv"},
-    )
-    appear_by = patience.clock.monotonic() + appear_seconds
+    path = str(httpx.URL("/invocations", params={"model": model}))
+    headers = {"Content-Type": content_type, "Accept": "text/csv"}
+    clock = link.patience.clock
+    appear_by = clock.monotonic() + appear_seconds
     while True:
         try:
-            response = persevere(partial(_send, http, request), patience)
+            response = link.answer("POST", path, content=body, headers=headers)
             break
         except Missing:
-            if patience.clock.monotonic() >= appear_by:
+            if clock.monotonic() >= appear_by:
                 raise
-            patience.clock.sleep(_LOOK_SECONDS)
+            clock.sleep(_LOOK_SECONDS)
     return Predictions(
         model=model,
         version=response.headers.get("X-Rondo-Version", "unknown"),
@@ -117,16 +109,6 @@ def _array(path: Path) -> np.ndarray:
             return np.asarray(np.load(file, allow_pickle=False))
     except (ValueError, EOFError) as exc:
         raise Invalid(f"{path} is not a plain array: {exc}") from exc
-
-
-def _send(http: httpx.Client, request: "partial[httpx.Request]") -> httpx.Response:
-    try:
-        response = http.send(request())
-    except httpx.TransportError as exc:
-        raise Unavailable(f"POST {http.base_url}: {exc!r}") from exc
-    if response.is_success:
-        return response
-    raise error_from(response)
 
 
 def _parse(text: str) -> list[Prediction]:

@@ -7,9 +7,11 @@ import pytest
 from rondo.errors import (
     Busy,
     Contradicted,
+    Forbidden,
     GatewayError,
     Missing,
     Refused,
+    TooMany,
     Unauthorized,
     error_from,
 )
@@ -27,12 +29,12 @@ PROBLEM = b'{"code": "some-code", "message": "what and why", "correlation_id": "
     [
         (400, Refused, Invalid),
         (401, Unauthorized, Invalid),
-        (403, Unauthorized, Invalid),
+        (403, Forbidden, Unauthorized),
         (404, Missing, NotFound),
         (409, Contradicted, Conflict),
         (413, Refused, Invalid),
         (422, Refused, Invalid),
-        (429, Busy, Unavailable),
+        (429, TooMany, Busy),
         (500, Busy, Unavailable),
         (503, Busy, Unavailable),
     ],

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import click
+import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from rondo.batch import BatchJob, BatchPredictions, only_model
-from rondo.commands.options import JSON
+from rondo.commands.options import JSON, KEY_FILE
 from rondo.commands.output import print_json, print_table
-from rondo.commands.seams import Seams
+from rondo.commands.seams import Seams, find_key
 from rondo.gateway_link import checked_url, open_http
+from rondo.inference_link import InferenceLink
 from rondo.predictions import Prediction, ask, read_rows
 from rondo.retry import Patience
 
@@ -39,6 +41,7 @@ DEFAULT_URL = "http://127.0.0.1:8081"
     show_envvar=True,
     help="Inference's address.",
 )
+@KEY_FILE
 @JSON
 @click.pass_obj
 def predict(
@@ -48,6 +51,7 @@ def predict(
     rows: Path | None,
     batch: tuple[Path, Path] | None,
     url: str,
+    key_file: Path | None,
     in_json: bool,
 ) -> None:
     """Ask MODEL about the rows of a file: .csv with a header, .json, or .npy.
@@ -55,23 +59,28 @@ def predict(
     With --batch IN is a .csv, .jsonl or .npy of any size, or a folder of pictures, and OUT a .csv
     or .jsonl; MODEL may be left out where there is only one.
     """
-    if batch is not None and rows is None:
-        _predict_batch(seams, model, batch, url, in_json=in_json)
-    elif batch is None and model is not None and rows is not None:
-        _predict_rows(seams, model, rows, url, in_json=in_json)
-    else:
-        raise click.UsageError("give either MODEL ROWS or --batch IN OUT [MODEL]")
+    key = find_key(seams.environ, key_file)
+    with open_http(checked_url(url), seams.transport) as http:
+        link = InferenceLink(http, Patience(clock=seams.clock), key)
+        if batch is not None and rows is None:
+            with open_http(transport=seams.transport) as store:
+                _predict_batch(link, store, model, batch, in_json=in_json)
+        elif batch is None and model is not None and rows is not None:
+            _predict_rows(link, model, rows, in_json=in_json)
+        else:
+            raise click.UsageError("give either MODEL ROWS or --batch IN OUT [MODEL]")
 
 
 def _predict_batch(
-    seams: Seams, model: str | None, batch: tuple[Path, Path], url: str, *, in_json: bool
+    link: InferenceLink,
+    store: httpx.Client,
+    model: str | None,
+    batch: tuple[Path, Path],
+    *,
+    in_json: bool,
 ) -> None:
-    patience, (source, target) = Patience(clock=seams.clock), batch
-    with (
-        open_http(checked_url(url), seams.transport) as http,
-        open_http(transport=seams.transport) as store,
-        _bar() as bar,
-    ):
+    source, target = batch
+    with _bar() as bar:
         task = bar.add_task(source.name, total=1.0)
 
         def show(job: BatchJob) -> None:
@@ -79,8 +88,12 @@ def _predict_batch(
             rows = f", {job.records_done:,} rows" if job.records_done else ""
             bar.update(task, completed=job.progress, description=f"{source.name}: {stage}{rows}")
 
-        predictions = BatchPredictions(http, store, patience, show)
-        job = predictions.predict(model or only_model(http, patience), source, target)
+        def wait(seconds: float) -> None:
+            stage = f"the limit of requests is reached, waiting {seconds:g} s"
+            bar.update(task, description=f"{source.name}: {stage}")
+
+        predictions = BatchPredictions(link, store, show, wait)
+        job = predictions.predict(model or only_model(link), source, target)
     if in_json:
         print_json(
             {
@@ -107,10 +120,8 @@ def _bar() -> Progress:
     )
 
 
-def _predict_rows(seams: Seams, model: str, rows: Path, url: str, *, in_json: bool) -> None:
-    body, content_type = read_rows(rows)
-    with open_http(checked_url(url), seams.transport) as http:
-        found = ask(http, model, body, content_type, Patience(clock=seams.clock))
+def _predict_rows(link: InferenceLink, model: str, rows: Path, *, in_json: bool) -> None:
+    found = ask(link, model, *read_rows(rows))
     if in_json:
         print_json(found)
         return

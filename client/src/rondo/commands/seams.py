@@ -1,4 +1,4 @@
-"""What stands between the commands and the world, and how an operator's token is found."""
+"""What stands between the commands and the world, and how tokens and keys are found."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,9 @@ from rondo.files import check_private
 from rondo.operator import Operator
 from rondo_core.clock import Clock, SystemClock
 from rondo_core.errors import Invalid
+from rondo_core.settings import Secret
 
-__all__ = ["TOKEN_PLACES", "Seams", "open_operator"]
+__all__ = ["TOKEN_PLACES", "Seams", "find_key", "open_operator"]
 
 TOKEN_PLACES = ("build/local/operator-token", "~/.rondo/operator-token")
 
@@ -47,6 +48,24 @@ def open_operator(seams: Seams, url: str, token_file: Path | None) -> Operator:
     """
     token = _token(seams.environ, token_file)
     return Operator(url, token, transport=seams.transport, clock=seams.clock)
+
+
+def find_key(environ: Mapping[str, str], key_file: Path | None) -> Secret | None:
+    """Return the API key of inference: of the file, or else of RONDO_API_KEY; None: there is none.
+
+    Raises:
+        Invalid: the file can be read by others, or what was found is no key; it is not shown.
+    """
+    if key_file is None:
+        place, found = "RONDO_API_KEY", environ.get("RONDO_API_KEY", "").strip()
+        if not found:
+            return None
+    else:
+        check_private(key_file)
+        place, found = str(key_file), key_file.read_bytes().decode("ascii", "replace").strip()
+    if not (found and found.isascii() and found.isprintable()):
+        raise Invalid(f"{place} does not hold an API key: one line of printable ASCII")
+    return Secret(found)
 
 
 def _token(environ: Mapping[str, str], token_file: Path | None) -> str:
