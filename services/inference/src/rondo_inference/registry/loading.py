@@ -17,7 +17,7 @@ from rondo_inference.registry.slots import Failure, Slot
 
 __all__ = ["Loading", "yield_the_cpu"]
 
-_NICENESS = 10
+_NICENESS = 19
 
 
 def yield_the_cpu() -> None:
