@@ -1,9 +1,16 @@
 """The guide says what is so: its secrets, its numbers, and why a check is left out."""
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from rondo_core.clock import SystemClock
+from rondo_inference.web.access import Unknown, read_keys
 from tests.architecture.packages import ROOT
 from tests.deploy.kubernetes_view import SECRETS_AS_A_WHOLE, Overlay
 
@@ -72,3 +79,38 @@ def test_every_check_that_is_left_out_is_explained(overlay: Overlay) -> None:
 
 def _skips(annotations: dict[str, Any]) -> list[str]:
     return [text for name, text in annotations.items() if name.startswith("checkov.io/skip")]
+
+
+def test_inference_asks_for_a_key_which_the_guide_makes(overlay: Overlay, tmp_path: Path) -> None:
+    pod = overlay.pod("inference")
+    (made,) = set(re.findall(r"export RONDO_API_KEY=.*?\n```", PAGE, re.DOTALL))
+    program = tmp_path / "kubectl"
+    program.write_text(
+        '#!/bin/sh\nfor last; do :; done\nprintf %s "${last#*keys.json=}"\n', "utf-8"
+    )
+    program.chmod(0o755)
+    script = made.removesuffix("```") + '\nprintf "\\n%s" "$RONDO_API_KEY"'
+    path = f"{tmp_path}:{os.environ['PATH']}"
+
+    done = subprocess.run(
+        ["/bin/bash", "-euc", script],
+        env={"PATH": path},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    keys, _, key = done.stdout.partition("\n")
+    file = tmp_path / "keys.json"
+    file.write_text(keys, "utf-8")
+    access = read_keys(file, SystemClock())
+
+    assert access.owner(access.identify({"x-api-key": key})) == "operator"
+    with pytest.raises(Unknown):
+        access.identify({"x-api-key": key[:-1]})
+    (volume,) = [one for one in pod.spec["volumes"] if one["name"] == "keys"]
+    (mount,) = [one for one in pod.container["volumeMounts"] if one["name"] == "keys"]
+    assert volume["secret"]["secretName"] == "rondo-inference-keys"
+    assert (
+        pod.variables["API_KEYS_FILE"]
+        == f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    )
