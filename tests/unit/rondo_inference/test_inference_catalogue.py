@@ -6,7 +6,7 @@ from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import Failure, Slot, VersionStatus
+from rondo_inference.registry.slots import Slot, VersionStatus
 from tests.unit.rondo_inference.exported import Export, prices_export, shapes_export
 from tests.unit.rondo_inference.fakes import served_by
 
@@ -69,7 +69,7 @@ def test_a_first_version_that_is_being_loaded_is_unavailable() -> None:
 
 def test_a_first_version_that_cannot_be_loaded_is_unavailable_with_the_reason() -> None:
     alias = wanted(prices_export(2))
-    catalogue = catalogue_of(Slot(alias, failure=Failure("no object", final=True)))
+    catalogue = catalogue_of(Slot(alias, failure="no object"))
 
     with pytest.raises(Unavailable, match="is not served: no object"):
         catalogue.find("prices")
@@ -96,7 +96,7 @@ def test_without_a_model_there_is_nothing_to_choose_yet() -> None:
 def test_status_tells_of_every_version_once() -> None:
     old, new = slot(prices_export(1)), wanted(prices_export(2))
     catalogue = catalogue_of(
-        Slot(new, old.served, Failure("bad digest", final=True)),
+        Slot(new, old.served, "bad digest"),
         Slot(wanted(prices_export(3, label="candidate"))),
         Slot(wanted(prices_export(1, label="stable"))),
     )
@@ -124,7 +124,7 @@ def test_a_dropped_alias_is_gone_and_the_others_stay() -> None:
 
 def test_a_slot_says_how_it_stands() -> None:
     alias = wanted(prices_export(2))
-    failure = Failure("no object", final=True)
+    failure = "no object"
 
     assert Slot(alias).state == "LOADING"
     assert Slot(alias, failure=failure).state == "END"
@@ -136,25 +136,84 @@ def test_a_slot_says_how_it_stands() -> None:
     [
         ((), True),
         ((slot(prices_export()),), True),
-        ((Slot(wanted(prices_export()), failure=Failure("bad digest", final=True)),), True),
-        ((Slot(wanted(prices_export()), failure=Failure("store away", final=False)),), False),
+        ((Slot(wanted(prices_export()), failure="bad digest"),), False),
         ((slot(shapes_export()), Slot(wanted(prices_export()))), False),
+        ((Slot(wanted(prices_export()), lazy=True),), True),
+        ((Slot(wanted(prices_export()), failure="bad digest", lazy=True),), False),
+        ((Slot(wanted(prices_export()), failure="bad digest", unloaded=True),), True),
+        (
+            (
+                slot(prices_export(1)),
+                Slot(wanted(prices_export(2, label="candidate")), failure="bad digest"),
+            ),
+            True,
+        ),
+        ((Slot(wanted(prices_export(2)), served(prices_export(1)), "bad digest"),), True),
     ],
-    ids=["nothing to serve", "served", "not to be served", "store away", "still loading"],
+    ids=[
+        "nothing to serve",
+        "served",
+        "corrupt",
+        "still loading",
+        "on demand",
+        "on demand and corrupt",
+        "unloaded",
+        "corrupt candidate",
+        "corrupt, but an older version answers",
+    ],
 )
-def test_readiness_waits_for_what_may_still_come(slots: tuple[Slot, ...], *, ready: bool) -> None:
+def test_readiness_waits_for_the_champion_of_every_model(
+    slots: tuple[Slot, ...], *, ready: bool
+) -> None:
     catalogue = catalogue_of(*slots)
 
     catalogue.settle()
 
-    assert catalogue.ready is ready
+    assert (catalogue.ready, catalogue.complete) == (ready, ready)
 
 
-def test_once_ready_a_new_model_that_loads_does_not_take_readiness_away() -> None:
+def test_before_the_first_scan_has_ended_nothing_is_ready() -> None:
+    assert (Catalogue().ready, Catalogue().complete) == (False, False)
+
+
+def test_once_ready_a_new_model_does_not_take_readiness_away_but_not_all_models_answer() -> None:
     catalogue = Catalogue()
     catalogue.settle()
 
     catalogue.store(Slot(wanted(prices_export())))
     catalogue.settle()
 
-    assert catalogue.ready
+    assert (catalogue.ready, catalogue.complete) == (True, False)
+    assert catalogue.lacking() == ["model 'prices' is being loaded"]
+
+
+def test_what_cannot_be_read_of_a_model_counts_unless_its_champion_answers() -> None:
+    catalogue = catalogue_of(slot(prices_export()))
+
+    catalogue.settle(faults={"prices": "prices is odd", "shapes": "shapes is odd"})
+
+    assert (catalogue.ready, catalogue.lacking()) == (False, ["shapes is odd"])
+
+
+def test_a_failure_is_noted_only_while_the_version_is_still_wanted() -> None:
+    catalogue = catalogue_of(Slot(wanted(prices_export(2))))
+
+    catalogue.fail(wanted(prices_export(1)), "bad digest")
+    other = catalogue.slots()[0].failure
+    catalogue.fail(wanted(prices_export(2)), "bad digest")
+
+    assert (other, catalogue.slots()[0].failure) == ("", "bad digest")
+
+
+def test_what_is_unloaded_stays_so_when_another_version_or_label_is_wanted() -> None:
+    catalogue = catalogue_of(slot(prices_export(1)))
+
+    catalogue.unload("prices")
+    champion = catalogue.want(wanted(prices_export(2)), lazy=False)
+    candidate = catalogue.want(wanted(prices_export(1, label="candidate")), lazy=True)
+    catalogue.fill(served(prices_export(2)))  # a load that was under way
+
+    assert (champion.unloaded, candidate.unloaded) == (True, True)
+    assert [one.state for one in catalogue.slots()] == ["END", "END"]
+    catalogue.release("prices")
+    assert [one.state for one in catalogue.slots()] == ["START", "LOADING"]

@@ -206,8 +206,8 @@ def test_a_corrupt_export_leaves_the_old_version_serving(
 
     assert version(replica) == 1
     (slot,) = replica.catalogue.slots()
-    assert slot.failure is not None
-    assert "away from the golden one" in slot.failure.reason
+    assert "away from the golden one" in slot.failure
+    assert (replica.catalogue.ready, replica.catalogue.complete) == (True, True)
     assert replica.total("rondo_load_failures_total", kind="prices", outcome="error") == 1
     (record,) = [one for one in caplog.records if one.message == "load failed"]
     assert (record.model, record.version, record.failures) == ("prices", 2, 1)  # type: ignore[attr-defined]
@@ -243,7 +243,7 @@ def test_a_new_promotion_does_not_wait_for_the_retry_of_a_bad_one() -> None:
     replica.scan()
 
     assert version(replica) == 2
-    assert replica.catalogue.slots()[0].failure is None
+    assert not replica.catalogue.slots()[0].failure
 
 
 def test_after_a_good_load_the_pauses_start_anew() -> None:
@@ -267,19 +267,53 @@ def test_after_a_good_load_the_pauses_start_anew() -> None:
     assert [alias.model_version for alias in replica.loads] == [2, 2]
 
 
-def test_readiness_waits_for_a_store_that_is_away_but_not_for_a_bad_export() -> None:
+def test_readiness_waits_for_a_store_that_is_away_and_for_a_bad_champion() -> None:
     replica = Replica()
     replica.promote(prices_export(1).with_file(ONNX_FILE, b"not a model"))
     replica.promote(shapes_export(1))
     replica.store.away = True
     replica.scan()
-    before = replica.catalogue.ready
+    away = replica.catalogue.lacking()
 
     replica.store.away = False
     replica.clock.advance(1)
     replica.scan()
+    corrupt = (replica.catalogue.ready, replica.catalogue.lacking())
+    replica.promote(prices_export(2))
+    replica.scan()
 
-    assert (before, replica.catalogue.ready) == (False, True)
+    assert away == ["model 'prices' cannot be loaded", "model 'shapes' cannot be loaded"]
+    assert corrupt == (False, ["model 'prices' cannot be loaded"])
+    assert (replica.catalogue.ready, replica.catalogue.complete) == (True, True)
+
+
+def test_a_replica_is_ready_before_any_model_was_promoted_and_stays_so_with_a_bad_one() -> None:
+    replica = Replica()
+    replica.scan()
+    empty = (replica.catalogue.ready, replica.catalogue.complete)
+
+    replica.promote(prices_export(1).with_file(ONNX_FILE, b"not a model"))
+    replica.scan()
+
+    assert empty == (True, True)
+    assert (replica.catalogue.ready, replica.catalogue.complete) == (True, False)
+
+
+def test_an_unloaded_model_is_not_loaded_by_a_promotion() -> None:
+    replica = Replica()
+    replica.promote(prices_export(1))
+    replica.scan()
+
+    replica.catalogue.unload("prices")
+    replica.promote(prices_export(2))
+    replica.scan()
+    replica.scan()
+    unloaded = [slot.served for slot in replica.catalogue.slots()]
+    replica.catalogue.release("prices")
+    replica.scan()
+
+    assert unloaded == [None]
+    assert version(replica) == 2
 
 
 def test_one_bad_row_does_not_stop_the_other_models(caplog: pytest.LogCaptureFixture) -> None:
@@ -288,10 +322,25 @@ def test_one_bad_row_does_not_stop_the_other_models(caplog: pytest.LogCaptureFix
     replica.promote(prices_export(1))
 
     replica.scan()
+    replica.scan()
 
     assert version(replica) == 1
-    assert "bad row" in caplog.messages
-    assert replica.total("rondo_load_failures_total", kind="", outcome="error") == 1
+    (told,) = [record for record in caplog.records if record.message == "cannot be read"]
+    assert (told.model, told.label) == ("a-first", "champion")  # type: ignore[attr-defined]
+    assert replica.total("rondo_load_failures_total", kind="a-first", outcome="error") == 1
+    assert replica.catalogue.lacking() == ["model 'a-first' cannot be read"]
+
+
+def test_what_cannot_be_read_is_told_again_when_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    replica = Replica()
+    rows: list[Item] = [{"model": "a"}, {"model": "a"}, {"model": 7}]
+    for row in rows:
+        replica.rows.commit(Put(alias_key("a"), {"active": "alias", **row}))
+        replica.scan()
+
+    assert caplog.messages == ["cannot be read", "cannot be read"]
 
 
 class BrokenLoad:

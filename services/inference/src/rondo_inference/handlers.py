@@ -14,7 +14,7 @@ from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import Slot
+from rondo_inference.registry.slots import Slot, unavailable
 from rondo_inference.stats import StatsBook
 
 __all__ = ["Inference", "Target", "beyond_bounds", "checked"]
@@ -87,8 +87,8 @@ class Inference:
             served = slot.served
             if served is not None and self.memory.take(served):
                 return served
-            if not slot.lazy:
-                raise self.catalogue.unavailable(slot)
+            if not slot.loadable:
+                raise unavailable(slot)
             self.book.note("miss", slot.wanted.model)
             served = await self.loading.load(slot)
             if self.memory.take(served):

@@ -73,7 +73,13 @@ def routes(
             headers=version_headers,
         ),
         Route("oip-live", "GET", pattern("/v2/health/live"), _live, open=True),
-        Route("oip-ready", "GET", pattern("/v2/health/ready"), partial(_ready, ready), open=True),
+        Route(
+            "oip-ready",
+            "GET",
+            pattern("/v2/health/ready"),
+            partial(_ready, catalogue, ready),
+            open=True,
+        ),
         Route("oip-server", "GET", pattern("/v2/?"), _server, about_server=True),
         Route("oip-model-ready", "GET", pattern(f"{_MODEL}/ready"), partial(_is_up, catalogue)),
         WaitRoute("oip-model", "GET", pattern(_MODEL), partial(_model, inference)),
@@ -158,9 +164,9 @@ def _live(_: Request) -> Answer:
     return json_answer({"live": True})
 
 
-def _ready(ready: Callable[[], bool], _: Request) -> Answer:
-    """Clients look at the status; the specification has the key ``live``, others ``ready``."""
-    value = ready()
+def _ready(catalogue: Catalogue, ready: Callable[[], bool], _: Request) -> Answer:
+    """All models answer. Clients look at the status; the key is ``live`` in the specification."""
+    value = ready() and catalogue.complete
     return json_answer({"live": value, "ready": value}, status=200 if value else 503)
 
 

@@ -18,6 +18,9 @@ from rondo_inference.registry.slots import Slot
 
 __all__ = ["routes"]
 
+_SHOWN = 10
+"""How many models a probe is told of."""
+
 
 def routes(
     catalogue: Catalogue, metrics: CollectorRegistry, ready: Callable[[], bool]
@@ -25,7 +28,9 @@ def routes(
     """Return the routes."""
     return (
         Route("healthz", "GET", route_pattern("/healthz"), _alive, open=True),
-        Route("readyz", "GET", route_pattern("/readyz"), partial(_ready, ready), open=True),
+        Route(
+            "readyz", "GET", route_pattern("/readyz"), partial(_ready, catalogue, ready), open=True
+        ),
         Route("metrics", "GET", route_pattern("/metrics"), partial(_metrics, metrics), open=True),
         Route("catalogue", "GET", route_pattern("/catalogue"), partial(_models, catalogue)),
     )
@@ -36,8 +41,11 @@ def _alive(_: Request) -> Answer:
     return Answer(b"ok\n", TEXT)
 
 
-def _ready(ready: Callable[[], bool], _: Request) -> Answer:
-    return Answer(b"ready\n", TEXT) if ready() else Answer(b"not ready\n", TEXT, 503)
+def _ready(catalogue: Catalogue, ready: Callable[[], bool], _: Request) -> Answer:
+    if ready():
+        return Answer(b"ready\n", TEXT)
+    lacking = "; ".join(catalogue.lacking()[:_SHOWN])
+    return Answer(f"not ready{lacking and ': '}{lacking}\n".encode(), TEXT, 503)
 
 
 def _metrics(metrics: CollectorRegistry, _: Request) -> Answer:
@@ -55,8 +63,8 @@ def _as_json(slot: Slot) -> dict[str, object]:
         "label": slot.wanted.label,
         "state": slot.state,
     }
-    if slot.failure is not None:
-        found["failure"] = slot.failure.reason
+    if slot.reason:
+        found["failure"] = slot.reason
     if slot.served is None:
         return found
     spec, signature = slot.served.spec, slot.served.signature

@@ -6,17 +6,21 @@ turns (`Catalogue.change`).
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.keys import CHAMPION
 from rondo_core.model_rows import AliasRow
 from rondo_inference.domain.traffic import EVERYTHING_TO_CHAMPION, Traffic
 from rondo_inference.registry.served import ServedModel, same_version
-from rondo_inference.registry.slots import Slot, VersionStatus, statuses
+from rondo_inference.registry.slots import Slot, VersionStatus, statuses, unavailable
 
 __all__ = ["Catalogue"]
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
@@ -25,13 +29,34 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
     def __init__(self) -> None:
         self._slots: dict[tuple[str, str], Slot] = {}
         self._traffic: Mapping[str, Traffic] = {}
+        self._faults: Mapping[str, str] = {}
         self._ready = False
         self._change = threading.Lock()
 
     @property
     def ready(self) -> bool:
-        """Whether all that the first complete scan found is served, or cannot be served at all."""
+        """Whether the champions of all models have answered once; then it stays so.
+
+        So no replica is taken out of service by what is promoted later, when others serve as well.
+        """
         return self._ready
+
+    @property
+    def complete(self) -> bool:
+        """Whether the champions of all models answer now, or will when they are asked."""
+        return self._ready and not self.lacking()
+
+    def lacking(self) -> list[str]:
+        """Say what does not answer though it should, a few words for each model."""
+        slots = [slot for slot in self.slots() if slot.wanted.label == CHAMPION]
+        good = {slot.wanted.model for slot in slots if slot.settled}
+        unread = [fault for model, fault in sorted(self._faults.items()) if model not in good]
+        return unread + [
+            f"model {slot.wanted.model!r} "
+            + ("cannot be loaded" if slot.failure else "is being loaded")
+            for slot in slots
+            if not slot.settled
+        ]
 
     def slots(self) -> list[Slot]:
         """Return all aliases by model and label. Never blocks."""
@@ -69,16 +94,8 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
         """
         slot = self.resolve(model, label=label, version=version)
         if slot.served is None:
-            raise self.unavailable(slot)
+            raise unavailable(slot)
         return slot.served
-
-    def unavailable(self, slot: Slot) -> Unavailable:
-        """Say why a slot does not answer."""
-        reason = slot.failure.reason if slot.failure else "it is being loaded"
-        return Unavailable(
-            f"version {slot.wanted.model_version} of model {slot.wanted.model!r} is not served: "
-            f"{reason}"
-        )
 
     def only_name(self) -> str:
         """Return the name of the only model; see `resolve` for what is raised."""
@@ -86,8 +103,7 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
         if not names:
             raise Unavailable("no model is served yet")
         if len(names) > 1:
-            shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")  # noqa: PLR2004
-            raise Invalid(f"name the model; served are {shown}")
+            raise Invalid(f"name the model; served are {_few(names)}")
         return names[0]
 
     def traffic(self, model: str) -> Traffic:
@@ -109,6 +125,45 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
             raise NotFound(self._unknown(model, ""))
         return [found[version] for version in sorted(found)]
 
+    def want(self, alias: AliasRow, *, lazy: bool) -> Slot:
+        """Note what an alias names; what answered goes on meanwhile. Return the slot.
+
+        Where somebody unloaded the model, another version or label of it stays unloaded too.
+        """
+        with self._change:
+            old = self._slots.get((alias.model, alias.label))
+            unloaded = any(slot.unloaded for slot in self.of(alias.model))
+            served = old.served if old is not None else None
+            if lazy and not unloaded:
+                served = self.loaded(alias)
+            slot = Slot(alias, served, lazy=lazy, unloaded=unloaded)
+            self._slots = {**self._slots, (alias.model, alias.label): slot}
+        return slot
+
+    def fail(self, alias: AliasRow, reason: str) -> None:
+        """Note why the version that an alias names could not be loaded, if it still names it."""
+        self._each(lambda slot: replace(slot, failure=reason) if slot.wanted == alias else slot)
+
+    def unload(self, model: str) -> list[ServedModel]:
+        """Let nothing of a model answer until `release`; return what answered."""
+        loaded: dict[int, ServedModel] = {}
+
+        def unloaded(slot: Slot) -> Slot:
+            if slot.wanted.model != model:
+                return slot
+            if slot.served is not None:
+                loaded[id(slot.served)] = slot.served
+            return replace(slot, served=None, failure="", unloaded=True)
+
+        self._each(unloaded)
+        return list(loaded.values())
+
+    def release(self, model: str) -> None:
+        """Let a model be loaded again that somebody unloaded."""
+        self._each(
+            lambda slot: replace(slot, unloaded=False) if slot.wanted.model == model else slot
+        )
+
     def store(self, slot: Slot) -> None:
         """Let a slot answer from now on; requests under way keep the version that they hold."""
         key = (slot.wanted.model, slot.wanted.label)
@@ -117,21 +172,19 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
 
     def fill(self, served: ServedModel) -> None:
         """Let a version answer for every alias that names it."""
-        with self._change:
-            self._slots = {
-                key: Slot(slot.wanted, served, lazy=slot.lazy)
-                if same_version(slot.wanted, served.alias)
+        self._each(
+            lambda slot: (
+                Slot(slot.wanted, served, lazy=slot.lazy)
+                if same_version(slot.wanted, served.alias) and not slot.unloaded
                 else slot
-                for key, slot in self._slots.items()
-            }
+            )
+        )
 
     def empty(self, served: ServedModel) -> None:
         """Let a version answer no more; it is loaded again when somebody asks for it."""
-        with self._change:
-            self._slots = {
-                key: replace(slot, served=None, lazy=True) if slot.served is served else slot
-                for key, slot in self._slots.items()
-            }
+        self._each(
+            lambda slot: replace(slot, served=None, lazy=True) if slot.served is served else slot
+        )
 
     def loaded(self, alias: AliasRow) -> ServedModel | None:
         """Return a version that answers under any label, or None."""
@@ -143,13 +196,21 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
         with self._change:
             self._slots = {key: slot for key, slot in self._slots.items() if key != (model, label)}
 
-    def settle(self, traffic: Mapping[str, Traffic] | None = None) -> None:
+    def settle(
+        self, traffic: Mapping[str, Traffic] = _NONE, faults: Mapping[str, str] = _NONE
+    ) -> None:
         """Note what the scan that just ended found; become ready if there is nothing to wait for.
 
-        Once ready, it stays so.
+        Args:
+            traffic: how requests without a label are split, by model.
+            faults: what could not be read of a model, by its name; "" for all models.
         """
-        self._traffic = dict(traffic or {})
-        self._ready = self._ready or all(slot.settled for slot in self._slots.values())
+        self._traffic, self._faults = dict(traffic), dict(faults)
+        self._ready = self._ready or not self.lacking()
+
+    def _each(self, change: Callable[[Slot], Slot]) -> None:
+        with self._change:
+            self._slots = {key: change(slot) for key, slot in self._slots.items()}
 
     def of(self, model: str) -> Iterator[Slot]:
         """Yield the slots of a model."""
@@ -167,20 +228,23 @@ class Catalogue:  # noqa: PLR0904  (readers and writers of one table)
         for slot in self.of(model):
             if slot.served is not None and slot.served.version == version:
                 return slot
-        for slot in self.of(model):
-            if slot.lazy and slot.wanted.model_version == version:
-                return slot
+        wanting = [slot for slot in self.of(model) if slot.wanted.model_version == version]
+        if wanting:  # who can be loaded comes first
+            return max(wanting, key=lambda slot: slot.loadable)
         raise NotFound(self._unknown(model, f"version {version}"))
 
     def _unknown(self, model: str, part: str) -> str:
         names = self.names()
         if model in names:
             return f"model {model!r} has no {part}; served versions: {self.versions(model)}"
-        shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")  # noqa: PLR2004
-        return f"no model {model!r}; served are: {shown or 'none'}"
+        return f"no model {model!r}; served are: {_few(names) or 'none'}"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")  # noqa: PLR2004
 
 
 def _versions(slots: Iterable[Slot]) -> list[int]:
-    known = (slot for slot in slots if slot.served or slot.lazy)
+    known = (slot for slot in slots if slot.served or slot.loadable)
     return sorted({(slot.served.alias if slot.served else slot.wanted).model_version
                    for slot in known})  # fmt: skip

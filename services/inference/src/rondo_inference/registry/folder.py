@@ -32,6 +32,7 @@ __all__ = [
 NOTE_FILE = "version.json"
 LABELS_FILE = "labels.json"
 TRAFFIC_FILE = "traffic.json"
+_EMPTY = f"the folder of models holds none: a model is NAME/VERSION/{ONNX_FILE}"
 
 
 class VersionNote(Struct, frozen=True, kw_only=True):
@@ -87,6 +88,8 @@ class FolderAliases:
             else:
                 found |= {key_of(alias): alias for alias in rows}
         self._traffic = traffic
+        if not any(found.values()):
+            found[Key("", "")] = Invalid(_EMPTY)
         yield from sorted(found.items())
 
     def is_lazy(self, alias: AliasRow) -> bool:
@@ -104,7 +107,7 @@ class FolderAliases:
         for model, folder in self._models():
             if model == alias.model:
                 return _versions(folder)[alias.model_version]
-        raise NotFound(f"{self._folder}: no model {alias.model!r} any more")
+        raise NotFound(f"model {alias.model!r} is not in the folder any more")
 
     def _models(self) -> list[tuple[str, Path]]:
         try:
@@ -168,7 +171,7 @@ def _aliases(model: str, folder: Path) -> Iterator[AliasRow]:
     labels |= {_own_label(number): number for number in versions}
     for label, number in labels.items():
         if number not in versions:
-            raise Invalid(f"{folder / LABELS_FILE}: {label!r} is version {number}, not there")
+            raise Invalid(f"{LABELS_FILE}: {label!r} is version {number}, not there")
         yield _alias(model, label, number, versions[number])
 
 
@@ -183,7 +186,7 @@ def _labels(folder: Path) -> Mapping[str, int]:
     try:
         return _LABELS.decode(data)
     except msgspec.MsgspecError as exc:
-        raise Invalid(f"{folder / LABELS_FILE}: {exc}") from exc
+        raise Invalid(f"{LABELS_FILE}: {exc}") from exc
 
 
 def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
@@ -191,9 +194,9 @@ def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
         stat = (folder / ONNX_FILE).stat()
         note = msgspec.json.decode(read_file(folder, NOTE_FILE) or b"{}", type=VersionNote)
     except OSError as exc:
-        raise Invalid(f"{folder}: {exc.strerror}") from exc
+        raise Invalid(f"version {number}: {exc.strerror}") from exc
     except msgspec.MsgspecError as exc:
-        raise Invalid(f"{folder / NOTE_FILE}: {exc}") from exc
+        raise Invalid(f"{NOTE_FILE} of version {number}: {exc}") from exc
     index, spec = (_digest(read_file(folder, name)) for name in (INDEX_FILE, SPEC_FILE))
     state = f"{stat.st_mtime_ns} {stat.st_size} {index} {spec}".encode()
     return AliasRow(

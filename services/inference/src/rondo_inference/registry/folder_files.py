@@ -45,13 +45,13 @@ def load_folder(
 def read_folder(folder: Path) -> VersionFiles:
     """Read what tells of a version; engines read the models. Raises as `load_folder` does."""
     if not (folder / ONNX_FILE).exists():
-        raise NotFound(f"{folder / ONNX_FILE} does not exist")
+        raise NotFound(f"{ONNX_FILE} does not exist")
     index_data, spec = read_file(folder, INDEX_FILE), read_file(folder, SPEC_FILE)
     if index_data is None and spec is None:
         return VersionFiles(partial(_existing, folder))
     if index_data is None or spec is None:  # half of a copy that goes on, and nothing to verify by
-        missing = INDEX_FILE if index_data is None else SPEC_FILE
-        raise ExportInvalid(f"{folder / missing} does not exist, and belongs to the other")
+        found, missing = (SPEC_FILE, INDEX_FILE) if index_data is None else (INDEX_FILE, SPEC_FILE)
+        raise ExportInvalid(f"{missing} does not exist, though {found} does: they go together")
     index = parse_export_index(index_data)
     verified(spec, name=SPEC_FILE, sha256=index.spec)
     golden = _verified(folder, index, GOLDEN_FILE)
@@ -65,7 +65,7 @@ def _verified(folder: Path, index: ExportIndex, name: str) -> bytes:
 def _existing(folder: Path, name: str) -> bytes:
     data = read_file(folder, name)
     if data is None:
-        raise ExportInvalid(f"{folder / name} does not exist")
+        raise ExportInvalid(f"{name} does not exist")
     return data
 
 
@@ -78,6 +78,6 @@ def read_file(folder: Path, name: str) -> bytes | None:
     file = folder / name
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if file.stat().st_size > LARGEST_FILE_BYTES:
-            raise Invalid(f"{file} is longer than {LARGEST_FILE_BYTES} bytes")
+            raise Invalid(f"{name} is longer than {LARGEST_FILE_BYTES} bytes")
         return file.read_bytes()
     return None

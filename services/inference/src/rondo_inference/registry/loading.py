@@ -13,7 +13,7 @@ from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import Failure, Slot
+from rondo_inference.registry.slots import Slot
 
 __all__ = ["Loading", "yield_the_cpu"]
 
@@ -67,8 +67,7 @@ class Loading:
         except Unavailable:
             raise
         except RondoError as exc:
-            failure = Failure(str(exc), final=True)
-            self.catalogue.store(Slot(alias, slot.served, failure, lazy=slot.lazy))
+            self.catalogue.fail(alias, str(exc))
             raise Unavailable(
                 f"version {alias.model_version} of model {alias.model!r} cannot be loaded: {exc}"
             ) from exc

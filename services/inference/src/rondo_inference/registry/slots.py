@@ -4,20 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from rondo_core.errors import Unavailable
 from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.served import ServedModel, same_version
 
-__all__ = ["Failure", "Slot", "VersionState", "VersionStatus", "statuses"]
+__all__ = ["Slot", "VersionState", "VersionStatus", "statuses", "unavailable"]
 
 VersionState = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a version could not be loaded; ``final`` says that the version itself is to blame."""
-
-    reason: str
-    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +20,16 @@ class Slot:
     Attributes:
         wanted: what the alias names.
         served: what answers now.
-        failure: why ``wanted`` could not be loaded.
+        failure: why ``wanted`` could not be loaded when that was last tried; else empty.
         lazy: it is loaded when somebody asks for it.
+        unloaded: somebody unloaded the model: nothing loads it but a call that says so.
     """
 
     wanted: AliasRow
     served: ServedModel | None = None
-    failure: Failure | None = None
+    failure: str = ""
     lazy: bool = False
+    unloaded: bool = False
 
     @property
     def is_current(self) -> bool:
@@ -46,15 +41,25 @@ class Slot:
         """Whether anything answers; if not, whether that may change soon."""
         if self.served is not None:
             return "AVAILABLE"
-        if self.failure is not None:
+        if self.reason:
             return "END"
         return "START" if self.lazy else "LOADING"
 
     @property
     def settled(self) -> bool:
-        """Whether there is nothing to wait for before the process is ready."""
-        failed = self.failure is not None and self.failure.final
-        return self.served is not None or self.lazy or failed
+        """Whether there is nothing to wait for: some version answers, or none is meant to now."""
+        waits_for_a_request = self.lazy and not self.failure
+        return self.served is not None or self.unloaded or waits_for_a_request
+
+    @property
+    def loadable(self) -> bool:
+        """Whether a request may load it."""
+        return self.lazy and not self.unloaded
+
+    @property
+    def reason(self) -> str:
+        """Why the version that is wanted does not answer; empty where nothing is wrong."""
+        return "unloaded" if self.unloaded else self.failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,16 @@ def statuses(slot: Slot) -> Iterator[VersionStatus]:
     """Yield how the version that answers stands, and the one that is wanted."""
     if slot.served is not None:
         yield VersionStatus(slot.served.version, "AVAILABLE")
-    if slot.failure is not None:
-        yield VersionStatus(slot.wanted.model_version, "END", slot.failure.reason)
+    if slot.reason:
+        yield VersionStatus(slot.wanted.model_version, "END", slot.reason)
     elif not slot.is_current:
         yield VersionStatus(slot.wanted.model_version, "START" if slot.lazy else "LOADING")
+
+
+def unavailable(slot: Slot) -> Unavailable:
+    """Say why a slot does not answer."""
+    reason = slot.reason or "it is being loaded"
+    return Unavailable(
+        f"version {slot.wanted.model_version} of model {slot.wanted.model!r} is not served: "
+        f"{reason}"
+    )

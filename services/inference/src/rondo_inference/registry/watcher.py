@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid, RondoError, Unavailable
-from rondo_core.keys import CHAMPION
+from rondo_core.keys import CHAMPION, alias_key, model_pk
 from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Key
 from rondo_core.telemetry import Metrics
@@ -15,7 +15,7 @@ from rondo_inference.domain.backoff import backoff_seconds
 from rondo_inference.registry.aliases import Aliases, key_of
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import Failure, Slot
+from rondo_inference.registry.slots import Slot
 
 __all__ = ["Watcher", "watch"]
 
@@ -58,6 +58,7 @@ class Watcher:
         self._clock = clock
         self._metrics = metrics
         self._retries: dict[Key, _Retry] = {}
+        self._faults: dict[Key, str] = {}
 
     def scan(self) -> None:
         """Read every alias and load what changed.
@@ -66,36 +67,46 @@ class Watcher:
             Unavailable: the aliases could not be read; what is served stays.
         """
         known = {_key(slot) for slot in self._catalogue.slots()}
+        faults: dict[Key, str] = {}
         for key, found in self._aliases.scan(known):
             if found is None:
                 self._forget(key)
             elif isinstance(found, Invalid):
-                self._count("bad row", found, key=list(key))
+                faults[key] = str(found)
+                if self._faults.get(key) != str(found):  # once, and not every second
+                    self._count("cannot be read", found, **_place(key))
             else:
                 self._follow(key, found)
-        self._catalogue.settle(self._aliases.traffic())
+        self._faults = faults
+        self._catalogue.settle(self._aliases.traffic(), self._unread())
+
+    def _unread(self) -> dict[str, str]:
+        """Return what is wrong with a model, or with all of them, in words that all may read."""
+        found = {_place(key)["model"]: text for key, text in self._faults.items()}
+        return {
+            model: f"model {model!r} cannot be read" if model else text
+            for model, text in found.items()
+        }
 
     def _forget(self, key: Key) -> None:
         slot = self._slot(key)
         if slot is not None:
             self._catalogue.drop(slot.wanted.model, slot.wanted.label)
+            log.info("label gone", extra=_fields(slot.wanted))
         self._retries.pop(key, None)
 
     def _follow(self, key: Key, alias: AliasRow) -> None:
         slot, retry = self._slot(key), self._retries.get(key)
-        if slot is not None and slot.wanted == alias and (slot.is_current or slot.lazy):
+        if slot is not None and slot.wanted == alias and _rests(slot):
             return
         if retry is not None and retry.alias != alias:
             retry = None  # another version deserves its own first try
         if retry is not None and self._clock.monotonic() < retry.at:
             return
-        old = slot.served if slot else None
-        if old is None and self._aliases.is_lazy(alias):
-            self._catalogue.store(Slot(alias, self._catalogue.loaded(alias), lazy=True))
-            return
-        waiting = Slot(alias, old)
-        self._catalogue.store(waiting)
-        self._load(key, waiting, retry)
+        answers = slot is not None and slot.served is not None
+        slot = self._catalogue.want(alias, lazy=not answers and self._aliases.is_lazy(alias))
+        if not _rests(slot):
+            self._load(key, slot, retry)
 
     def _load(self, key: Key, waiting: Slot, retry: _Retry | None) -> None:
         alias, start = waiting.wanted, self._clock.monotonic()
@@ -116,8 +127,7 @@ class Watcher:
         failures = retry.failures + 1 if retry else 1
         at = self._clock.monotonic() + backoff_seconds(failures)
         self._retries[key] = _Retry(waiting.wanted, failures, at)
-        failure = Failure(str(exc), final=not isinstance(exc, Unavailable))
-        self._catalogue.store(replace(waiting, failure=failure))
+        self._catalogue.fail(waiting.wanted, str(exc) or type(exc).__name__)
         self._count("load failed", exc, **_fields(waiting.wanted) | {"failures": failures})
 
     def _slot(self, key: Key) -> Slot | None:
@@ -137,6 +147,18 @@ class Watcher:
 
 def _key(slot: Slot) -> Key:
     return key_of(slot.wanted)
+
+
+def _rests(slot: Slot) -> bool:
+    """Whether there is nothing to load of it now."""
+    return slot.is_current or slot.lazy or slot.unloaded
+
+
+def _place(key: Key) -> dict[str, str]:
+    return {
+        "model": key.pk.removeprefix(model_pk("")),
+        "label": key.sk.removeprefix(alias_key("", "").sk),
+    }
 
 
 def _fields(alias: AliasRow) -> dict[str, object]:

@@ -109,7 +109,7 @@ class GrpcMethods:
 
     async def _ready(self, _: pb.ServerReadyRequest, who: str | None) -> Message:
         del who
-        return pb.ServerReadyResponse(ready=self.ready())
+        return pb.ServerReadyResponse(ready=self.ready() and self.inference.catalogue.complete)
 
     async def _metadata(self, _: pb.ServerMetadataRequest, who: str | None) -> Message:
         del who
