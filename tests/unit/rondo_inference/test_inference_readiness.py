@@ -111,6 +111,15 @@ def test_oip_6_a_model_that_does_not_fit_is_not_ready_like_a_corrupt_one(tmp_pat
         assert statuses(service) == (503, 503, 503)
 
 
+def test_oip_6_an_unloaded_model_is_not_waited_for(tmp_path: Path) -> None:
+    one_of_several(tmp_path)
+    with running(models=tmp_path) as service:
+        unloaded = service.ask("POST", "/v2/repository/models/j3/unload").status
+        service.watcher.scan()
+
+        assert (unloaded, statuses(service)) == (200, (200, 200, 200))
+
+
 def test_a_server_that_follows_an_empty_store_is_ready() -> None:
     with running() as service:
         service.watcher.scan()

@@ -8,7 +8,6 @@ Source: "Contract for custom containers for multi-model endpoints" (docs.aws.ama
 
 import base64
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -146,7 +145,7 @@ def _folder(url: str) -> Path:
 
 def _list(door: _Door, request: Request) -> Answer:
     catalogue = door.inference.catalogue
-    names = [name for name in catalogue.names() if _slot(catalogue, name).served is not None]
+    names = sorted({slot.wanted.model for slot in catalogue.slots() if slot.served is not None})
     start = _start(request.parameter("next_page_token"), names)
     page, rest = names[start : start + _PAGE], names[start + _PAGE :]
     body: dict[str, object] = {"models": [door.shown(name) for name in page]}
@@ -167,7 +166,8 @@ def _start(token: str | None, names: list[str]) -> int:
 
 
 def _slot(catalogue: Catalogue, name: str) -> Slot:
-    slots = list(catalogue.of(name))
+    """Return what was loaded by name, or evicted since; not what somebody unloaded."""
+    slots = [slot for slot in catalogue.of(name) if not slot.unloaded]
     if not slots:
         raise NotFound(f"model {name!r} is not loaded")
     return slots[0]
@@ -183,8 +183,7 @@ def _get(door: _Door, request: Request) -> Answer:
 async def _unload(door: _Door, request: Request) -> Answer:
     name = request.path["name"]
     slot = _slot(door.inference.catalogue, name)
-    with suppress(NotFound):  # it was evicted, and is still ours to forget
-        await unload(door.inference, name, seconds=UNLOAD_SECONDS)
+    await unload(door.inference, name, seconds=UNLOAD_SECONDS)
     door.inference.catalogue.drop(name, slot.wanted.label)
     shown = door.shown(name)
     door.urls.pop(name, None)

@@ -89,12 +89,14 @@ def _index(catalogue: Catalogue, request: Request) -> Answer:
 
 
 async def load(inference: Inference, model: str) -> None:
-    """Load the champion of a model.
+    """Load the champion of a model; its other versions may be loaded again too.
 
     Raises:
         NotFound: no such model.
         Unavailable: it cannot be loaded, or does not fit.
     """
+    inference.catalogue.resolve(model)
+    inference.catalogue.release(model)
     slot = inference.catalogue.resolve(model)
     if slot.served is None or not slot.is_current:
         await inference.loading.load(slot)
@@ -103,15 +105,16 @@ async def load(inference: Inference, model: str) -> None:
 async def unload(inference: Inference, model: str, *, seconds: float = UNLOAD_SECONDS) -> None:
     """Unload all versions of a model; return when nobody holds them any more.
 
+    It stays so until `load`, whatever is asked for and whatever is promoted, as in Triton.
+
     Raises:
-        NotFound: no such model, or nothing of it is loaded.
+        NotFound: no such model, or it is unloaded already.
         Unavailable: somebody held it for longer than ``seconds``.
     """
     inference.catalogue.status(model)
-    loaded = {id(slot.served): slot.served for slot in inference.catalogue.of(model) if slot.served}
-    if not loaded:
-        raise NotFound(f"model {model!r} is not loaded")
-    for served in loaded.values():
+    if all(slot.unloaded for slot in inference.catalogue.of(model)):
+        raise NotFound(f"model {model!r} is unloaded already")
+    for served in inference.catalogue.unload(model):
         if not await inference.loading.unload(inference.memory, served, seconds):
             raise Unavailable(f"model {model!r} is still in use after {seconds:g} s")
 
