@@ -444,12 +444,60 @@ def test_traffic_is_split_by_weight_and_the_same_request_goes_the_same_way(
     assert named == (200, "2")
 
 
-def test_a_share_of_a_label_that_is_gone_goes_to_the_champion(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ['{"champion": 1, "gone": 1}', '{"gone": 1}'])
+def test_a_share_of_a_label_that_is_not_there_goes_to_the_champion(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, weights: str
+) -> None:
     folder = sample_folder(tmp_path)
-    (folder / "prices" / "traffic.json").write_text('{"weights": {"champion": 1, "gone": 1}}')
+    (folder / "prices" / "traffic.json").write_text(f'{{"weights": {weights}}}')
 
     with running(models=folder) as service:
+        service.watcher.scan()
+
         assert {predict(service) for _ in range(20)} == {(200, "2")}
+        assert predict(service, "prices/labels/gone")[0] == 404
+        assert service.catalogue.complete
+    told = [record.error for record in caplog.records if record.message == "cannot be read"]  # type: ignore[attr-defined]
+    assert told == ["traffic.json: no label gone; the champion answers in its place"]
+
+
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_a_share_of_a_version_that_cannot_be_loaded_goes_to_the_champion(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, on_demand: bool
+) -> None:
+    folder = sample_folder(tmp_path)
+    (folder / "prices" / "traffic.json").write_text('{"weights": {"champion": 5, "candidate": 5}}')
+    file = folder / "prices" / "1" / "model.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+
+    with running(models=folder, load_on_demand=on_demand) as service:
+        answers = [predict(service) for _ in range(20)]
+        named = [predict(service, f"prices/{one}")[0] for one in ("labels/candidate", "versions/1")]
+        fallen = service.app.inference.book.events["fallback", "prices"]
+        said = [one for one in caplog.messages if one == "champion answers for another label"]
+        file.write_bytes(whole)
+        service.clock.advance(1)
+        service.watcher.scan()
+        again = {predict(service) for _ in range(20)}
+
+    assert answers == [(200, "2")] * 20
+    assert named == [503, 503]
+    assert (0 < fallen < 20, len(said)) == (True, 1)
+    assert again == {(200, "1"), (200, "2")}
+
+
+def test_a_version_on_demand_that_failed_is_not_loaded_again_for_a_share(tmp_path: Path) -> None:
+    folder = sample_folder(tmp_path)
+    (folder / "prices" / "traffic.json").write_text('{"weights": {"candidate": 1}}')
+    (folder / "prices" / "1" / "model.onnx").write_bytes(b"junk")
+
+    with running(models=folder, load_on_demand=True) as service:
+        for _ in range(5):
+            predict(service)
+        misses = service.app.inference.book.events["miss", "prices"]
+
+    assert misses == 2  # the candidate once, and the champion
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """The one way to a prediction, whatever door it came in by."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.input_bounds import Beyond, warned
+from rondo_core.keys import CHAMPION
 from rondo_core.model_inputs import check_inputs
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
@@ -14,10 +16,12 @@ from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import Slot, unavailable
+from rondo_inference.registry.slots import unavailable
 from rondo_inference.stats import StatsBook
 
 __all__ = ["Inference", "Target", "beyond_bounds", "checked"]
+
+log = logging.getLogger(__name__)
 
 _TRIES = 100
 """How often a version may be evicted between its load and its lease; never seen more than once."""
@@ -60,6 +64,7 @@ class Inference:
     _in_flight: AbstractContextManager[None] = field(init=False)
     _shadows: set["asyncio.Task[None]"] = field(default_factory=set)
     _requests: int = 0
+    _passed_over: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
@@ -82,32 +87,59 @@ class Inference:
             Invalid: no model is named, and there are several.
             Unavailable: it is not there yet, cannot be loaded or does not fit.
         """
+        if target.label is None and target.version is None:
+            name = target.model if target.model is not None else self.catalogue.only_name()
+            label = self._chosen(name, target.key)
+            if label != CHAMPION:
+                served = await self._sent(name, label)
+                if served is not None:
+                    return served
+            target = Target(name)
+        return await self._taken(target)
+
+    async def _taken(self, target: Target) -> ServedModel:
         for _ in range(_TRIES):
-            slot = self._slot(target)
+            slot = self.catalogue.resolve(target.model, label=target.label, version=target.version)
             served = slot.served
             if served is not None and self.memory.take(served):
                 return served
-            if not slot.loadable:
+            if served is None and not slot.loadable:
                 raise unavailable(slot)
-            self.book.note("miss", slot.wanted.model)
+            self.book.note("miss", slot.wanted.model)  # never loaded, or evicted a moment ago
             served = await self.loading.load(slot)
             if self.memory.take(served):
                 return served
         raise Unavailable("too many models are asked for at once; try again")
 
-    def _slot(self, target: Target) -> Slot:
-        if target.label is not None or target.version is not None:
-            return self.catalogue.resolve(target.model, label=target.label, version=target.version)
-        name = target.model if target.model is not None else self.catalogue.only_name()
-        traffic = self.catalogue.traffic(name)
-        if len(traffic.weights) == 1:
-            return self.catalogue.resolve(name, label=next(iter(traffic.weights)))
+    def _chosen(self, model: str, key: str) -> str:
+        """Return the label that the traffic rule has for a request."""
+        weights = self.catalogue.traffic(model).weights
+        if len(weights) == 1:
+            return next(iter(weights))
         self._requests += 1
-        label = traffic.label(target.key or str(self._requests))
+        return self.catalogue.traffic(model).label(key or str(self._requests))
+
+    async def _sent(self, model: str, label: str) -> ServedModel | None:
+        """Hold what a label of the traffic rule names; None where it does not answer.
+
+        Who named no version is not refused because of a rule: the champion answers then.
+        """
         try:
-            return self.catalogue.resolve(name, label=label)
-        except NotFound:  # the label is not there any more: nobody is refused for that
-            return self.catalogue.resolve(name)
+            slot = self.catalogue.resolve(model, label=label)
+            if slot.served is None and slot.reason:  # or every request would try to load it
+                raise unavailable(slot)
+            served = await self._taken(Target(model, label))
+        except (NotFound, Unavailable) as exc:
+            self.book.note("fallback", model)
+            if (model, label) not in self._passed_over:
+                self._passed_over.add((model, label))
+                log.warning(
+                    "champion answers for another label",
+                    extra={"model": model, "label": label, "outcome": "error", "error": str(exc)},
+                )
+            return None
+        self._passed_over.discard((model, label))
+        return served
 
     async def predict(
         self,

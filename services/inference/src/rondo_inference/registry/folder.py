@@ -82,6 +82,7 @@ class FolderAliases:
                 rule = read_file(versions, TRAFFIC_FILE)
                 if rule is not None:
                     traffic[model] = parse_traffic(rule)
+                    found |= _unknown_labels(model, traffic[model], rows)
             except Invalid as exc:  # what is served of it stays
                 found = {key: one for key, one in found.items() if key.pk != model_pk(model)}
                 found[Key(model_pk(model), "*")] = exc
@@ -212,6 +213,15 @@ def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
         metrics=note.metrics,
         promoted_at=datetime.fromtimestamp(stat.st_mtime, UTC),
     )
+
+
+def _unknown_labels(model: str, rule: Traffic, rows: Iterable[AliasRow]) -> dict[Key, Invalid]:
+    wanted = {*rule.weights, *([rule.shadow] if rule.shadow else [])}
+    unknown = sorted(wanted - {alias.label for alias in rows})
+    if not unknown:
+        return {}
+    text = f"{TRAFFIC_FILE}: no label {', '.join(unknown)}; the champion answers in its place"
+    return {Key(model_pk(model), TRAFFIC_FILE): Invalid(text)}
 
 
 def _digest(data: bytes | None) -> str:
