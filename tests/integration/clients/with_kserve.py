@@ -40,6 +40,7 @@ async def with_rest(url: str) -> None:
     assert await client.is_server_live(url)
     assert await client.is_server_ready(url)
     assert await client.is_model_ready(url, "floats")
+    assert not await client.is_model_ready(url, "cats")
     for binary in (False, True):
         reply = await client.infer(url, request(binary=binary), model_name="floats")
         assert reply.id == "7"
@@ -62,6 +63,7 @@ async def with_grpc(address: str) -> None:
     assert await client.is_server_live()
     assert await client.is_server_ready()
     assert await client.is_model_ready("floats")
+    assert not await client.is_model_ready("cats")
     for binary in (False, True):
         reply = await client.infer(request(binary=binary))
         assert reply.id == "7"

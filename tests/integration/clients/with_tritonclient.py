@@ -77,6 +77,7 @@ def with_http(address: str) -> None:
         assert client.is_server_live()
         assert client.is_server_ready()
         assert client.is_model_ready("identity")
+        assert not client.is_model_ready("cats")
         assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
         assert client.get_model_metadata("identity")["name"] == "identity"
         check(client.infer("identity", inputs(sync_http)))
@@ -117,6 +118,7 @@ def with_grpc(address: str) -> None:
         assert client.is_server_live()
         assert client.is_server_ready()
         assert client.is_model_ready("identity", "1")
+        assert not client.is_model_ready("cats")
         assert client.get_server_metadata().name == "rondo-inference"
         assert len(client.get_model_metadata("identity").inputs) == len(DTYPES)
         check(client.infer("identity", inputs(sync_grpc)))

@@ -134,6 +134,13 @@ def test_oip_7_health_and_metadata_answer(call: Caller) -> None:
     assert list(found.inputs[0].shape) == [-1, 2]
 
 
+@pytest.mark.parametrize(("name", "version"), [("cats", ""), ("prices", "9")])
+def test_oip_7_a_model_or_version_that_is_unknown_is_not_ready_as_in_triton(
+    call: Caller, name: str, version: str
+) -> None:
+    assert not call("ModelReady", pb.ModelReadyRequest(name=name, version=version)).ready
+
+
 def test_oip_7_typed_contents_are_answered_typed_with_the_id(call: Caller) -> None:
     reply = call("ModelInfer", floats(id="7", outputs=[{"name": "y"}]))
 

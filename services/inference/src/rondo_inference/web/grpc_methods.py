@@ -118,8 +118,12 @@ class GrpcMethods:
 
     async def _model_ready(self, request: pb.ModelReadyRequest, who: str | None) -> Message:
         self._check_model(who, request.name)
-        slot = self.inference.catalogue.resolve(request.name, version=_number(request.version))
-        return pb.ModelReadyResponse(ready=slot.served is not None)
+        version, catalogue = _number(request.version), self.inference.catalogue
+        try:
+            ready = catalogue.resolve(request.name, version=version).served is not None
+        except NotFound:  # as Triton answers; over HTTP a client makes False of every refusal
+            ready = False
+        return pb.ModelReadyResponse(ready=ready)
 
     async def _model_metadata(self, request: pb.ModelMetadataRequest, who: str | None) -> Message:
         self._check_model(who, request.name)
