@@ -303,6 +303,8 @@ def spoil(name: str, data: bytes) -> Callable[[Path], None]:
     [
         (spoil("labels.json", b"["), "labels.json"),
         (spoil("labels.json", b'{"champion": 9}'), "'champion' is version 9, not there"),
+        (spoil("labels.json", b'{"": 1}'), "Expected `str` matching regex"),
+        (spoil("labels.json", b'{"a/b": 1}'), "labels.json: Expected `str` matching regex"),
         (spoil("traffic.json", b"{}"), "not a traffic split"),
         (spoil("1/version.json", b"3"), "version.json"),
     ],
@@ -396,6 +398,54 @@ def test_many_models_are_served_under_a_cap_that_holds_few(tmp_path: Path) -> No
         held = [slot.wanted.model for slot in service.catalogue.slots() if slot.served]
 
     assert sorted(set(held)) == ["m16", "m17", "m18", "m19"]
+
+
+def test_a_label_that_looks_like_a_version_is_that_version(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = sample_folder(tmp_path)
+    (folder / "prices" / "labels.json").write_text('{"v2": 1}')
+    with running(models=folder) as service:
+        assert predict(service)[0] == 404
+    (told,) = [record for record in caplog.records if record.message == "cannot be read"]
+    assert (told.model, told.error) == (  # type: ignore[attr-defined]
+        "prices",
+        "labels.json: 'v2' is version 1, and names another",
+    )
+
+
+def test_a_folder_whose_name_no_path_can_have_is_no_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_onnx(tmp_path, "a:predict", prices_export().files["model.onnx"])
+    with running(models=tmp_path) as service:
+        assert service.catalogue.names() == []
+    (told,) = [record for record in caplog.records if record.message == "cannot be read"]
+    assert told.error == "the name of a model has no colon"  # type: ignore[attr-defined]
+
+
+def test_a_version_that_goes_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = sample_folder(tmp_path)
+    caplog.set_level("INFO")
+    with running(models=folder) as service:
+        (folder / "prices" / "2").rename(tmp_path / ".gone")
+        service.watcher.scan()
+
+        assert predict(service) == (200, "1")
+    told = [(one.model, one.label) for one in caplog.records if one.message == "label gone"]  # type: ignore[attr-defined]
+    assert told == [("prices", "v2")]
+
+
+def test_no_error_tells_where_the_folder_is(tmp_path: Path) -> None:
+    write_version(prices_export(1), tmp_path)
+    (tmp_path / "prices" / "1" / "export.json").unlink()
+    with running(models=tmp_path) as service:
+        body = service.ask("POST", "/v1/models/prices:predict", ROW).json
+
+    assert body == {
+        "error": "version 1 of model 'prices' is not served: "
+        "export.json does not exist, though spec.json does: they go together"
+    }
 
 
 def test_a_folder_that_is_gone_leaves_what_is_served(tmp_path: Path) -> None:

@@ -412,6 +412,18 @@ def test_a_watcher_goes_on_when_the_table_was_away() -> None:
     assert replica.total("rondo_loop_failures_total", kind="watcher", outcome="retry") == 1
 
 
+def test_a_table_that_stays_away_is_told_of_once_and_counted_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    replica = Replica()
+    replica.rows.away = True
+
+    watch(replica.watcher, stop=StopAfter(3), seconds=1, metrics=replica.metrics)
+
+    assert caplog.messages == ["scan failed"]
+    assert replica.total("rondo_loop_failures_total", kind="watcher", outcome="retry") == 3
+
+
 def test_a_watcher_goes_on_when_a_scan_broke(caplog: pytest.LogCaptureFixture) -> None:
     replica = Replica()
     replica.rows.lagging = [{"model": "an item without a key"}]

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
+from rondo_core.events import Name
 from rondo_core.exports import INDEX_FILE, ONNX_FILE, parse_export_index
 from rondo_core.keys import CHAMPION, model_pk
 from rondo_core.model_rows import AliasRow
@@ -49,7 +50,7 @@ class VersionNote(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
 
 
-_LABELS = msgspec.json.Decoder(dict[str, Annotated[int, Meta(ge=1)]])
+_LABELS = msgspec.json.Decoder(dict[Name, Annotated[int, Meta(ge=1)]])
 
 
 class FolderAliases:
@@ -168,11 +169,15 @@ def _aliases(model: str, folder: Path) -> Iterator[AliasRow]:
     versions = _versions(folder)
     if not versions:
         return
-    labels = {CHAMPION: max(versions), **_labels(folder)}
-    labels |= {_own_label(number): number for number in versions}
+    if ":" in model:  # TensorFlow Serving's paths have it before what is asked
+        raise Invalid("the name of a model has no colon")
+    own = {_own_label(number): number for number in versions}
+    labels = own | {CHAMPION: max(versions), **_labels(folder)}
     for label, number in labels.items():
         if number not in versions:
             raise Invalid(f"{LABELS_FILE}: {label!r} is version {number}, not there")
+        if own.get(label, number) != number:
+            raise Invalid(f"{LABELS_FILE}: {label!r} is version {number}, and names another")
         yield _alias(model, label, number, versions[number])
 
 

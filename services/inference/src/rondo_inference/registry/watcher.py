@@ -175,12 +175,16 @@ def _fields(alias: AliasRow) -> dict[str, object]:
 
 def watch(watcher: Watcher, *, stop: threading.Event, seconds: float, metrics: Metrics) -> None:
     """Scan until ``stop`` is set; a scan that fails is counted, and the next one tries again."""
+    told = ""
     while not stop.is_set():
         try:
             watcher.scan()
+            told = ""
         except Unavailable as exc:
             metrics.count("rondo_loop_failures_total", kind="watcher", outcome="retry")
-            log.warning("scan failed", extra={"outcome": "retry", "error": str(exc)})
+            if told != str(exc):  # once, and not every second
+                log.warning("scan failed", extra={"outcome": "retry", "error": str(exc)})
+            told = str(exc)
         except Exception:  # the outermost loop of this thread: it must not die
             metrics.count("rondo_loop_failures_total", kind="watcher", outcome="error")
             log.exception("scan failed")
