@@ -57,6 +57,12 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def counts(stats: Stats) -> tuple[list[int], int]:
+    """Return how often each step was counted, and how many runs there were."""
+    steps = (stats.queued, stats.compute_input, stats.compute_infer, stats.compute_output)
+    return [stats.success.count, *(step.count for step in steps)], stats.infer.count
+
+
 def flat(outputs: Sequence[Tensors]) -> list[list[float]]:
     return [one[0].ravel().tolist() for one in outputs]
 
@@ -134,6 +140,7 @@ def test_an_idle_engine_starts_at_once_and_others_gather_while_it_is_busy() -> N
 
     assert flat(outputs) == [[2], [4], [6], [8]]
     assert gate.batches == [1, 3]
+    assert counts(batcher.stats) == ([4] * 5, 2)  # by request, and runs
 
 
 def test_of_cheap_rows_an_engine_takes_half_and_then_goes_on_without_the_loop() -> None:
@@ -231,6 +238,7 @@ def test_a_large_request_is_cut_and_put_together_in_order(engines: int, batches:
 
     assert outputs.ravel().tolist() == [2 * n for n in range(10)]
     assert sorted(gate.batches, reverse=True) == batches
+    assert counts(batcher.stats) == ([1] * 5, 3)
 
 
 def test_all_engines_work_on_a_request_that_takes_long() -> None:
@@ -315,6 +323,21 @@ def test_an_engine_that_fails_fails_its_batch_only(row_seconds: float) -> None:
         outputs = asyncio.run(ask(batcher))
 
     assert flat([outputs]) == [[2]]
+
+
+def test_who_shares_a_run_saw_all_of_it_and_a_request_in_parts_saw_them_all() -> None:
+    stats = Stats()
+    stats.ran(3, (0.001, 0.002, 0.003), 0, [True, True, True])
+    stats.ran(4, (0.0, 0.010, 0.0), 0, [True])
+    stats.ran(4, (0.0, 0.010, 0.0), 0, [False])
+
+    assert (stats.compute_infer.count, stats.compute_infer.ns) == (4, 26_000_000)
+    assert (stats.infer.count, stats.rows) == (3, 11)
+    assert [(rows, steps[1].count, steps[1].ns) for rows, steps in stats.batches.items()] == [
+        (3, 1, 2_000_000),
+        (4, 2, 20_000_000),
+    ]
+    assert [round(stats.run_seconds(step), 6) for step in range(3)] == [0.001, 0.022, 0.003]
 
 
 def test_what_happened_is_noted() -> None:

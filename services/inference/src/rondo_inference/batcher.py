@@ -99,7 +99,7 @@ class Batcher:
         outputs = self._compute(inputs)
         end = time.perf_counter()
         self.stats.waited(0.0)
-        self._note(rows_of(inputs), (0.0, end - start, 0.0))
+        self._note(rows_of(inputs), (0.0, end - start, 0.0), (True,))
         if (trace := around()) is not None:
             record("compute", trace, start=start, end=end)
         return outputs
@@ -115,10 +115,10 @@ class Batcher:
         """Compute parts in order, only a few of them waiting: others get in between."""
         waiting: deque[asyncio.Future[Tensors]] = deque()
         try:
-            for part in parts:
+            for number, part in enumerate(parts):
                 if len(waiting) == _PARTS_AHEAD * self._limits.engines:
                     yield await waiting.popleft()
-                waiting.append(self._submit(part, is_part=True))
+                waiting.append(self._submit(part, is_part=True, is_first=number == 0))
             while waiting:
                 yield await waiting.popleft()
         finally:
@@ -144,10 +144,12 @@ class Batcher:
             for start in range(0, rows, size)
         ]
 
-    def _submit(self, inputs: Tensors, *, is_part: bool = False) -> "asyncio.Future[Tensors]":
+    def _submit(
+        self, inputs: Tensors, *, is_part: bool = False, is_first: bool = True
+    ) -> "asyncio.Future[Tensors]":
         loop = asyncio.get_running_loop()
-        queued_at = time.perf_counter()
-        job = Job(inputs, rows_of(inputs), queued_at, is_part, loop.create_future(), around())
+        queued_at, future = time.perf_counter(), loop.create_future()
+        job = Job(inputs, rows_of(inputs), queued_at, is_part, future, around(), is_first)
         self._waiting.put(job)
         if not self._scheduled and self._waiting.wants_engine(self._row_seconds):
             self._scheduled = True
@@ -201,7 +203,7 @@ class Batcher:
 
     def _finish(self, batch: list[Job], began_at: float, run: Run | Exception) -> None:
         for job in batch:
-            self.stats.waited(began_at - job.queued_at)
+            self.stats.waited(began_at - job.queued_at, first=job.is_first)
         if isinstance(run, Exception):
             for job in _unanswered(batch):
                 job.future.set_exception(run)
@@ -210,15 +212,15 @@ class Batcher:
 
     def _done(self, batch: list[Job], run: Run) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum(job.rows for job in batch)
-        self._note(rows, run.steps)
+        self._note(rows, run.steps, [job.is_first for job in batch])
         recorded(batch, run)
         for job, outputs in zip(batch, run.outputs, strict=True):
             if not job.future.done():
                 job.future.set_result(outputs)
 
-    def _note(self, rows: int, steps: tuple[float, float, float]) -> None:
+    def _note(self, rows: int, steps: tuple[float, float, float], first: Sequence[bool]) -> None:
         self._row_seconds += _SMOOTHING * (steps[1] / max(rows, 1) - self._row_seconds)
-        self.stats.ran(rows, steps, int(time.time() * 1000))
+        self.stats.ran(rows, steps, int(time.time() * 1000), first)
 
 
 def _unanswered(batch: Sequence[Job]) -> Iterator[Job]:

@@ -94,7 +94,6 @@ class Inference:
                 served = await self._sent(name, label)
                 if served is not None:
                     return served
-            target = Target(name)
         return await self._taken(target)
 
     async def _taken(self, target: Target) -> ServedModel:

@@ -27,6 +27,7 @@ class Job:
         is_part: whether it is a part of a request.
         future: gets the outputs.
         trace: the request's span; None: nothing is recorded.
+        is_first: whether no other part of its request came before it.
     """
 
     inputs: Tensors
@@ -35,6 +36,7 @@ class Job:
     is_part: bool
     future: "asyncio.Future[Tensors]"
     trace: Around | None
+    is_first: bool = True
 
     @property
     def kind(self) -> tuple[tuple[int, ...], ...]:

@@ -6,6 +6,7 @@ that is one request old.
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -55,15 +56,18 @@ class Duration:
     count: int = 0
     ns: int = 0
 
-    def add(self, seconds: float) -> None:
-        """Count once more."""
-        self.count += 1
+    def add(self, seconds: float, *, count: int = 1) -> None:
+        """Count once more, or as often as told."""
+        self.count += count
         self.ns += int(seconds * 1e9)
 
 
 @dataclass(slots=True)
 class Stats:
     """Of one version of one model, since the process started.
+
+    What is "by request" counts each once, however it was cut, with the time that it saw: whoever
+    shared a run saw all of it. So Triton counts (infer_stats.cc), and so its clients divide.
 
     Attributes:
         request: from the parsed request to its outputs.
@@ -73,9 +77,9 @@ class Stats:
         success: requests that were answered.
         fail: requests that were not.
         queued: time in the queue, by request.
-        compute_input: merging requests into one batch, by run.
-        compute_infer: the engine, by run.
-        compute_output: cutting the outputs apart, by run.
+        compute_input: merging requests into one batch, by request.
+        compute_infer: the engine, by request.
+        compute_output: cutting the outputs apart, by request.
         batches: rows of a run -> (input, infer, output).
         rows: rows answered.
         last_ms: wall-clock time of the last run, milliseconds since 1970.
@@ -101,18 +105,21 @@ class Stats:
     shadowed: int = 0
     beyond: int = 0
 
-    def waited(self, seconds: float) -> None:
-        """Note how long one request was in the queue."""
+    def waited(self, seconds: float, *, first: bool = True) -> None:
+        """Note how long a request, or a part of one that may not be the first, was in the queue."""
         self.queue.add(seconds)
-        self.queued.add(seconds)
+        self.queued.add(seconds, count=int(first))
 
-    def ran(self, rows: int, steps: tuple[float, float, float], now_ms: int) -> None:
+    def ran(
+        self, rows: int, steps: tuple[float, float, float], now_ms: int, first: Sequence[bool]
+    ) -> None:
         """Note one run of the engine.
 
         Args:
             rows: of the batch.
             steps: seconds of merging, computing and cutting apart.
             now_ms: the wall-clock time.
+            first: of each request or part in the batch, whether it is the first of its request.
         """
         self.batch_rows.add(rows)
         self.infer.add(steps[1])
@@ -123,8 +130,12 @@ class Stats:
         if of_size is None:
             of_size = self.batches[rows] = (Duration(), Duration(), Duration())
         for total, part, seconds in zip(totals, of_size, steps, strict=True):
-            total.add(seconds)
+            total.add(seconds * len(first), count=sum(first))
             part.add(seconds)
+
+    def run_seconds(self, step: int) -> float:
+        """Return how long all runs took: merging (0), computing (1) or cutting apart (2)."""
+        return sum(parts[step].ns for parts in self.batches.values()) / 1e9
 
     def answered(self, seconds: float) -> None:
         """Note a request that has its outputs."""
