@@ -509,6 +509,8 @@ def test_a_share_of_a_label_that_is_not_there_goes_to_the_champion(
         assert service.catalogue.complete
     told = [record.error for record in caplog.records if record.message == "cannot be read"]  # type: ignore[attr-defined]
     assert told == ["traffic.json: no label gone; the champion answers in its place"]
+    assert not any(hasattr(record, "label") for record in caplog.records
+                   if record.message == "cannot be read")  # fmt: skip
 
 
 @pytest.mark.parametrize("on_demand", [False, True])

@@ -74,7 +74,7 @@ class Watcher:
             elif isinstance(found, Invalid):
                 faults[key] = str(found)
                 if self._faults.get(key) != str(found):  # once, and not every second
-                    self._count("cannot be read", found, **_place(key))
+                    self._count("cannot be read", found, **_about(key))
             else:
                 self._follow(key, found)
         self._faults = faults
@@ -82,7 +82,7 @@ class Watcher:
 
     def _unread(self) -> dict[str, str]:
         """Return what is wrong with a model, or with all of them, in words that all may read."""
-        found = {_place(key)["model"]: text for key, text in self._faults.items()}
+        found = {_about(key).get("model", ""): text for key, text in self._faults.items()}
         return {
             model: f"model {model!r} cannot be read" if model else text
             for model, text in found.items()
@@ -92,7 +92,7 @@ class Watcher:
         slot = self._slot(key)
         if slot is not None:
             self._catalogue.drop(slot.wanted.model, slot.wanted.label)
-            log.info("label gone", extra=_fields(slot.wanted))
+            log.info("label gone", extra={**_about(key), "version": slot.wanted.model_version})
         self._retries.pop(key, None)
 
     def _follow(self, key: Key, alias: AliasRow) -> None:
@@ -154,11 +154,12 @@ def _rests(slot: Slot) -> bool:
     return slot.is_current or slot.lazy or slot.unloaded
 
 
-def _place(key: Key) -> dict[str, str]:
-    return {
-        "model": key.pk.removeprefix(model_pk("")),
-        "label": key.sk.removeprefix(alias_key("", "").sk),
-    }
+def _about(key: Key) -> dict[str, str]:
+    """Return the model, and the label where it is of one, in the words of people."""
+    every, one = model_pk(""), alias_key("", "").sk
+    model = {"model": key.pk.removeprefix(every)} if key.pk.startswith(every) else {}
+    label = {"label": key.sk.removeprefix(one)} if key.sk.startswith(one) else {}
+    return {**model, **label}
 
 
 def _fields(alias: AliasRow) -> dict[str, object]:
