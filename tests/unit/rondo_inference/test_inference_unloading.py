@@ -30,6 +30,7 @@ def unloaded(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service
         ("POST", "/v1/models/prices/labels/candidate:predict"),
         ("POST", "/v1/models/prices/versions/1:predict"),
         ("POST", "/invocations?model=prices"),
+        ("GET", "/page/models/prices"),
     ],
 )
 def test_oip_8_no_request_loads_what_was_unloaded(
