@@ -21,7 +21,7 @@ from rondo_inference.registry.slots import Slot
 from rondo_inference.web.grpc_methods import REQUESTS
 from rondo_inference.web.grpc_server import GrpcServer
 from tests.unit.rondo_inference.asked import CountedThreads, Service, running
-from tests.unit.rondo_inference.exported import prices_export, sample_folder
+from tests.unit.rondo_inference.exported import prices_export, sample_folder, shapes_export
 from tests.unit.rondo_inference.fakes import TABLE, WatchingEngine, in_flight, served_by
 
 HEALTH = "grpc.health.v1.Health"
@@ -323,6 +323,17 @@ def test_without_a_key_a_message_is_not_even_parsed(guarded: Caller) -> None:
         guarded("ModelInfer", b"\xff")
 
     assert caught.value.code is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_oip_6_server_ready_is_of_all_models_and_the_health_service_of_the_process(
+    call: Caller,
+) -> None:
+    call.service.catalogue.store(Slot(shapes_export(9).alias, failure="bad digest"))
+
+    health = call("Check", health_pb2.HealthCheckRequest(), of=HEALTH)
+
+    assert not call("ServerReady", pb.ServerReadyRequest()).ready
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_oip_8_the_repository_is_listed_loaded_and_unloaded(call: Caller) -> None:
