@@ -32,8 +32,9 @@ Generated from the settings classes by `make docs`; do not edit.
 
 Every process reads its variables once, when it starts. There is no other configuration. An empty
 variable counts as absent. A process whose variables are missing or wrong does not start: it exits
-with 1, and the last line that it prints names each of them, the value found (a secret's never) and
-the rule.
+with 2, and the one line that it prints to stderr names each of them, the value found (a secret's
+never) and the rule. What may pass by itself, as a port in use or a store that does not answer, is
+such a line too, and exits with 1.
 """
 
 SECTIONS: tuple[tuple[str, str, type], ...] = (
@@ -140,6 +141,8 @@ def _row(kind: type, field: "dataclasses.Field[object]") -> str:
 def _type_name(wanted: object) -> str:
     if isinstance(wanted, types.UnionType):
         (wanted,) = (one for one in typing.get_args(wanted) if one is not type(None))
+    if typing.get_origin(wanted) is typing.Literal:
+        return "text"
     names = {str: "text", int: "whole number", float: "number", bool: "0 or 1", Secret: "secret"}
     return names[typing.cast("type", wanted)]
 

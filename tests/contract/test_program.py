@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rondo_core.errors import NotFound, SettingsInvalid, Unavailable
 from rondo_core.health import Health, serve_health
 from rondo_core.settings import ServiceSettings
 from rondo_core.telemetry import Metrics
@@ -86,6 +87,81 @@ def test_serving_is_what_a_bare_command_does(
     run(monkeypatch, "inference")
 
     assert capsys.readouterr().out == "worked"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_help_names_every_word(
+    service: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, service, "--help")
+
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert [word for name, word in WORDS if name == service and word not in shown] == []
+
+
+def test_a_misspelt_word_is_told_the_words_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "inference", "serv")
+
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert all(word in shown for word in ("follow", "serve", "batch-intake", "batch-worker"))
+
+
+@pytest.mark.parametrize("word", ["batch-intake", "batch-worker"])
+def test_help_about_a_word_says_what_it_does(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "inference", word, "--help")
+
+    shown = capsys.readouterr().out
+    assert f"usage: rondo-inference {word}" in shown
+    assert "of batch jobs until SIGTERM" in shown or "batch jobs into tasks" in shown
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsInvalid(["A is missing", "B='x' is not a number"]), 2),
+        (NotFound("keys.json: No such file or directory"), 2),
+        (Unavailable("cannot listen on ::1:80:\nAddress already in use"), 1),
+    ],
+)
+@pytest.mark.parametrize("service", SERVICES)
+def test_work_that_cannot_start_is_one_line_and_an_exit_code(
+    service: str,
+    error: Exception,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(importlib.import_module(f"rondo_{service}.main"), "main", fail)
+
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, service, "intake" if service == "aggregator" else "serve")
+
+    expected = f"rondo-{service}: {str(error).replace(chr(10), ' ')}\n"
+    assert (ended.value.code, capsys.readouterr().err) == (code, expected)
+
+
+def test_a_health_check_of_wrong_settings_says_so_and_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "abc")
+
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "gateway", "health")
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == "PORT='abc' is not a whole number\n"
 
 
 @pytest.mark.parametrize("word", ["combine", "replay"])

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 
 from rondo_core.errors import Unavailable
 from rondo_core.health import Health, serve_health
-from rondo_core.settings import Secret, ServiceSettings
+from rondo_core.settings import Positive, Secret, ServiceSettings
 from rondo_core.telemetry import Metrics
 from rondo_core.topology import Names
 from rondo_core.tracing import flush, span, traceparent, tracing
@@ -49,8 +49,8 @@ class CelerySettings(ServiceSettings):
     """
 
     redis_url: Secret
-    task_seconds: int = 60
-    worker_processes: int = 2
+    task_seconds: Positive = 60
+    worker_processes: Positive = 2
 
 
 def new_app(service: str, settings: CelerySettings) -> Celery:

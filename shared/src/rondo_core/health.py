@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import generate_latest
 
+from rondo_core.listening import listening
 from rondo_core.settings import ServiceSettings
 from rondo_core.telemetry import Metrics
 
@@ -49,7 +50,11 @@ def _answer(path: str, health: Health, metrics: Metrics) -> tuple[int, bytes]:
 def serve_health(
     settings: ServiceSettings, health: Health, metrics: Metrics
 ) -> ThreadingHTTPServer:
-    """Answer ``/healthz``, ``/readyz`` and ``/metrics`` in a thread until ``shutdown``."""
+    """Answer ``/healthz``, ``/readyz`` and ``/metrics`` in a thread until ``shutdown``.
+
+    Raises:
+        Invalid, Unavailable: nobody can listen there; see ``rondo_core.listening``.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -63,6 +68,8 @@ def serve_health(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Health checks are not logged."""
 
-    server = ThreadingHTTPServer((settings.health_host, settings.health_port), Handler)
+    host, port = settings.health_host, settings.health_port
+    with listening(host, port):
+        server = ThreadingHTTPServer((host, port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

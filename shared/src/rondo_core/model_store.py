@@ -126,7 +126,10 @@ class UploadLink:
 
 
 class UploadLinks(Protocol):
-    """Makes links by which others reach the store; computes locally and never blocks."""
+    """Makes links by which others reach the store; computes locally and never blocks.
+
+    Both raise ``Unavailable`` while there are no credentials to sign with.
+    """
 
     def for_upload(
         self, key: str, *, size: int, sha256: str | None, expires_seconds: int

@@ -65,9 +65,9 @@ def test_all_faults_of_the_settings_are_told_at_once() -> None:
         read_settings(BatchSettings, environ)
 
     assert found.value.faults == (
-        "CHUNK_BYTES=10 is less than 1024",
-        "LANES=0 is less than 1",
-        "PICTURE_SIZE='stretch' is neither refuse nor resize",
+        "CHUNK_BYTES='10' is less than 1024",
+        "LANES='0' is less than 1",
+        "PICTURE_SIZE='stretch' is none of refuse, resize",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rondo_core.errors import Invalid, NotFound, SettingsInvalid
+from rondo_core.errors import Invalid, NotFound
 from rondo_core.testing import ManualClock
 from rondo_inference.web.access import read_keys
 from tests.unit.rondo_inference.asked import Service, running
@@ -164,11 +164,6 @@ def test_a_malformed_file_of_keys_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_of_keys_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_keys(tmp_path / "keys", ManualClock())
-
-
-def test_a_picture_size_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(SettingsInvalid, match="PICTURE_SIZE='odd'"), running(picture_size="odd"):
-        pass
 
 
 def basic(key: str) -> str:

@@ -78,7 +78,9 @@ class Caller:
         """Send the bytes of a request; return those of its answer."""
         app, parts = self.service.app, self.service.parts
         access, ready = app.admissions.access, lambda: parts.catalogue.ready
-        server = GrpcServer(app.inference, ready, "", 10_000, 10, app.readers, app.budget, access)
+        server = GrpcServer(
+            app.inference, ready, "", 0, 10_000, 10, app.readers, app.budget, access
+        )
         details: Any = Details(f"/{of}/{method}")
         found = [one.service(details) for one in server.handlers()]
         handler: Any = next(one for one in found if one is not None)

@@ -35,6 +35,31 @@ def test_variables_are_named_like_the_fields() -> None:
     assert (settings.threads, settings.intra_op_threads, settings.drain_seconds) == (4, 2, 5)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("PORT", "-1", "is less than 0"),
+        ("PORT", "65536", "is more than 65535"),
+        ("GRPC_PORT", "99999", "is more than 65535"),
+        ("MODEL_MEMORY_BYTES", "-5", "is less than 0"),
+        ("MAX_BATCH_ROWS", "0", "is less than 1"),
+        ("DRAIN_SECONDS", "-0.5", "is less than 0"),
+        ("DRAIN_SECONDS", "nan", "is not a finite number"),
+        ("QUEUE_SECONDS", "soon", "is not a number"),
+        ("THREADS", "1.5", "is not a whole number"),
+        ("PICTURE_SIZE", "odd", "is none of refuse, resize"),
+        ("LOG_LEVEL", "info", "is none of DEBUG, INFO, WARNING, ERROR"),
+    ],
+)
+def test_a_value_that_nothing_can_be_done_with_is_refused_with_its_rule(
+    variable: str, value: str, rule: str
+) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings(Settings, {variable: value})
+
+    assert caught.value.faults == (f"{variable}={value!r} {rule}",)
+
+
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(SettingsInvalid) as caught:
         read_settings(Settings, {"PORT": "http", "THREADS": "many"})

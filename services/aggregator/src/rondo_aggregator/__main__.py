@@ -2,7 +2,7 @@
 
 import os
 
-from rondo_core.program import run_program
+from rondo_core.program import Command, run_program
 from rondo_core.settings import ServiceSettings, read_settings
 
 __all__ = ["main"]
@@ -12,9 +12,13 @@ def main() -> None:
     """Work as ``intake`` or ``worker`` until SIGTERM, combine or replay, or ask for health."""
     run_program(
         "rondo-aggregator",
-        {"intake": _work, "worker": _work},
+        {
+            "intake": Command(_work, "turn messages into tasks until SIGTERM"),
+            "worker": Command(_work, "run tasks until SIGTERM"),
+            "combine": Command(_work, "combine files, as a round is combined", own_options=True),
+            "replay": Command(_work, "combine a past round again and compare", own_options=True),
+        },
         port=_port,
-        commands={"combine": _work, "replay": _work},
     )
 
 

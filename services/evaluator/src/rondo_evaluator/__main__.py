@@ -2,7 +2,7 @@
 
 import os
 
-from rondo_core.program import run_program
+from rondo_core.program import Command, run_program
 from rondo_core.settings import ServiceSettings, read_settings
 
 __all__ = ["main"]
@@ -10,7 +10,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Work until SIGTERM (``serve``, which may be left out), or ask for health."""
-    run_program("rondo-evaluator", {"serve": _serve}, port=_port, default="serve")
+    serve = Command(_serve, "measure and export versions until SIGTERM")
+    run_program("rondo-evaluator", {"serve": serve}, port=_port, default="serve")
 
 
 def _serve() -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from rondo_core.program import run_program
+from rondo_core.program import Command, run_program
 from rondo_core.settings import read_settings
 from rondo_gateway.settings import Settings
 
@@ -11,7 +11,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Serve until SIGTERM (``serve``, which may be left out), or ask for health."""
-    run_program("rondo-gateway", {"serve": _serve}, port=_port, default="serve")
+    serve = Command(_serve, "answer clients and operators until SIGTERM")
+    run_program("rondo-gateway", {"serve": serve}, port=_port, default="serve")
 
 
 def _serve() -> None:

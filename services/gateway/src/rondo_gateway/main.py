@@ -1,5 +1,6 @@
 """The gateway's process: settings, ports, application, server."""
 
+import logging
 import os
 import secrets
 import signal
@@ -11,6 +12,7 @@ import uvicorn
 
 from rondo_core.aws import connect
 from rondo_core.clock import SystemClock
+from rondo_core.listening import open_listeners
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
 from rondo_core.tracing import start_tracing
@@ -21,7 +23,10 @@ from rondo_gateway.web.watcher import Watcher
 
 __all__ = ["main"]
 
+log = logging.getLogger(__name__)
+
 SECRET_BYTES = 24
+BACKLOG = 2048
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep a connection, so that it is never this end that hangs up."""
@@ -45,6 +50,7 @@ def main() -> None:
     settings = read_settings(Settings, os.environ)
     configure_logging("gateway", level=settings.log_level)
     start_tracing("gateway", os.environ)
+    listeners = open_listeners(settings.host, settings.port, backlog=BACKLOG)
     aws = connect(settings)
     ports = Ports(
         store=aws.run_store,
@@ -58,8 +64,7 @@ def main() -> None:
     door = open_door(ports, tick_seconds=settings.watch_seconds)
     config = uvicorn.Config(
         build_app(door),
-        host=settings.host,
-        port=settings.port,
+        backlog=BACKLOG,
         http="httptools",
         loop="uvloop",
         log_config=None,
@@ -71,7 +76,9 @@ def main() -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
-    Server(config, door.watcher).run()
+    port = listeners[0].getsockname()[1]
+    log.info("listening", extra={"host": settings.host, "port": port})
+    Server(config, door.watcher).run(list(listeners))
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

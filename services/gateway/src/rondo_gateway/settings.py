@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rondo_core.settings import AwsSettings
+from rondo_core.settings import AwsSettings, LogLevel, Port
 
 __all__ = ["Settings"]
 
@@ -21,7 +21,7 @@ class Settings(AwsSettings):
     """
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
     upload_endpoint_url: str | None = None
     watch_seconds: float = 0.05
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"

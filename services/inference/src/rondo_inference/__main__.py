@@ -1,12 +1,11 @@
 """The command ``rondo-inference``: serve, score batch jobs, or say whether it is ready."""
 
 import os
-import sys
 from functools import partial
 from pathlib import Path
 
-from rondo_core.program import run_program
-from rondo_inference.command import BATCH_PROCESSES, health_port
+from rondo_core.program import Command, run_program
+from rondo_inference.command import health_port
 
 __all__ = ["main"]
 
@@ -16,12 +15,21 @@ def main() -> None:
 
     ``batch-intake`` and ``batch-worker`` are the two processes of batch jobs.
     """
-    if sys.argv[1:2] == ["serve"]:
-        _serve()
-    else:
-        batch = {word: partial(_batch, word) for word in BATCH_PROCESSES}
-        work = {"follow": partial(_serve), **batch}
-        run_program("rondo-inference", work, port=_port, default="follow")
+    run_program(
+        "rondo-inference",
+        {
+            "follow": Command(_serve, "serve what the store names until SIGTERM"),
+            "serve": Command(_serve, "serve a folder; serve --help", own_options=True),
+            "batch-intake": Command(
+                partial(_batch, "batch-intake"), "turn batch jobs into tasks until SIGTERM"
+            ),
+            "batch-worker": Command(
+                partial(_batch, "batch-worker"), "run the tasks of batch jobs until SIGTERM"
+            ),
+        },
+        port=_port,
+        default="follow",
+    )
 
 
 def _serve() -> None:

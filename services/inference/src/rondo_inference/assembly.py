@@ -151,12 +151,12 @@ def _parts(plan: _Plan, load: Load) -> Parts:
 
 def _grpc(plan: _Plan, app: HttpApp) -> tuple[GrpcServer, ...]:
     settings = plan.settings
-    address = f"{settings.host}:{settings.grpc_port}"
     return (
         GrpcServer(
             app.inference,
             plan.ready,
-            address,
+            settings.host,
+            settings.grpc_port,
             settings.max_body_bytes,
             settings.max_requests,
             app.readers,

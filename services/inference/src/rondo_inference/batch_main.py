@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
 
 from celery import Celery
 
@@ -23,7 +22,7 @@ from rondo_inference.batch.ports import ChunkLimits, Ports
 from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.batch.sweep import BatchSweeper, ask_for_plans
 from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app
-from rondo_inference.contracts.pictures import Fit, decode_pictures
+from rondo_inference.contracts.pictures import decode_pictures
 from rondo_inference.domain.batch_job import SERVICE
 from rondo_inference.engines.runtimes import open_engines
 from rondo_inference.registry.heap import keep_large_apart
@@ -78,10 +77,10 @@ def _worker(settings: BatchSettings) -> None:
 def open_worker(settings: BatchSettings, metrics: Metrics, app: Celery) -> BatchWorker:
     """Open the ports of one process of a worker, after it was forked."""
     keep_large_apart()
-    ports, fit = _ports(settings), cast("Fit", settings.picture_size)
+    ports = _ports(settings)
 
     def pictures(spec: ModelSpec, files: Sequence[bytes]) -> Float32Array:
-        return decode_pictures(spec, files, fit=fit)
+        return decode_pictures(spec, files, fit=settings.picture_size)
 
     return BatchWorker(
         ports=ports,

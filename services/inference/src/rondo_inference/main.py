@@ -1,6 +1,7 @@
 """Starts the inference service: the one place where its parts meet the world."""
 
 import gc
+import logging
 import os
 import secrets
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rondo_core.clock import SystemClock
+from rondo_core.errors import SettingsInvalid
 from rondo_core.events import Event
+from rondo_core.listening import address
 from rondo_core.model_rows import AliasRow
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import configure_logging
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+log = logging.getLogger(__name__)
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (what is listened on is a setting)
+
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
@@ -56,20 +63,33 @@ def main() -> None:
         orders=orders,
     ) as parts:
         stop = threading.Event()
-        if aliases is None:
-            parts.catalogue.settle()
-        else:
-            _follow(aliases, parts, settings, stop)
+
+        def begin(port: int) -> None:
+            # Only now: a model that is being loaded cannot be left when no port was free.
+            if aliases is None:
+                parts.catalogue.settle()
+            else:
+                _follow(aliases, parts, settings, stop)
+            _tell(settings, port)
+
         # What is here stays: a collector that looks through it costs a tenth of a small request.
         gc.collect()
         gc.freeze()
-        parts.server.run_until_signalled()
+        parts.server.run_until_signalled(begin)
         stop.set()
+
+
+def _tell(settings: Settings, port: int) -> None:
+    host = "localhost" if settings.host in _EVERY_ADDRESS else settings.host
+    where = {"host": settings.host, "port": port, "grpc_port": settings.grpc_port or None}
+    log.info("listening", extra=where | {"url": f"http://{address(host, port)}/"})
 
 
 def _source(settings: Settings) -> tuple[Aliases, Load, Orders | None]:
     on_demand, pinned = settings.load_on_demand, settings.pinned
     if settings.models_folder is not None:
+        if not Path(settings.models_folder).is_dir():
+            raise SettingsInvalid([f"MODELS_FOLDER={settings.models_folder!r} is no folder"])
         folder = FolderAliases(Path(settings.models_folder), on_demand=on_demand, pinned=pinned)
         return folder, _loads(folder), None
     from rondo_core.aws import connect  # noqa: PLC0415  (half a second that a folder does not need)

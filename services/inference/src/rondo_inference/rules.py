@@ -11,17 +11,8 @@ __all__ = ["app_rules", "body_budget", "connection_rules", "file_rules"]
 
 
 def file_rules(settings: Settings) -> FileRules:
-    """Return what files may be.
-
-    Raises:
-        SettingsInvalid: nobody knows that way to fit a picture.
-    """
-    fit = settings.picture_size
-    if fit not in {"refuse", "resize"}:
-        raise SettingsInvalid([f"PICTURE_SIZE={fit!r} is neither refuse nor resize"])
-    return FileRules(
-        max_bytes=settings.max_body_bytes, fit="resize" if fit == "resize" else "refuse"
-    )
+    """Return what files may be."""
+    return FileRules(max_bytes=settings.max_body_bytes, fit=settings.picture_size)
 
 
 def app_rules(settings: Settings) -> AppRules:

@@ -1,8 +1,9 @@
 """What an inference process is told by its environment."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from rondo_core.settings import AwsSettings
+from rondo_core.settings import AwsSettings, LogLevel, Port, Positive
 
 __all__ = ["Settings"]
 
@@ -50,35 +51,35 @@ class Settings(AwsSettings):
     """
 
     host: str = "127.0.0.1"
-    port: int = 8081
-    grpc_port: int = 0
+    port: Port = 8081
+    grpc_port: Port = 0
     models_folder: str | None = None
     model_refresh_seconds: float = 1.0
     model_memory_bytes: int = 0
     load_on_demand: bool = False
     pinned_models: str = ""
-    max_body_bytes: int = 25 * 1024 * 1024
+    max_body_bytes: Positive = 25 * 1024 * 1024
     max_buffered_bytes: int = 256 * 1024 * 1024
-    max_connections: int = 1024
-    max_requests: int = 1024
+    max_connections: Positive = 1024
+    max_requests: Positive = 1024
     header_seconds: float = 10.0
     body_seconds: float = 60.0
     write_seconds: float = 60.0
-    max_batch_rows: int = 64
-    max_queue_rows: int = 4096
+    max_batch_rows: Positive = 64
+    max_queue_rows: Positive = 4096
     queue_seconds: float = 10.0
     threads: int = 0
-    intra_op_threads: int = 1
+    intra_op_threads: Positive = 1
     engines: str = ""
-    picture_size: str = "refuse"
+    picture_size: Literal["refuse", "resize"] = "refuse"
     api_keys_file: str | None = None
     cors: bool = False
     access_log: bool = False
     sagemaker_multi_model: bool = False
     upload_endpoint_url: str | None = None
-    link_seconds: int = 3600
+    link_seconds: Positive = 3600
     drain_seconds: float = 1.0
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
 
     @property
     def pinned(self) -> frozenset[str]:

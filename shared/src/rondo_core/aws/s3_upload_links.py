@@ -3,6 +3,7 @@
 import base64
 from typing import TYPE_CHECKING, Any
 
+from rondo_core.aws.failures import answered
 from rondo_core.model_store import UploadLink
 
 if TYPE_CHECKING:
@@ -33,15 +34,15 @@ class S3UploadLinks:
         if sha256 is not None:
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
             promise["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = checksum
-        url = self._client.generate_presigned_url(
-            "put_object",
-            Params={"Bucket": self._bucket, "Key": key, **promise},
-            ExpiresIn=expires_seconds,
-        )
+        url = self._presigned("put_object", {"Key": key, **promise}, expires_seconds)
         return UploadLink(url, headers)
 
     def for_download(self, key: str, *, expires_seconds: int) -> str:
         """Return a URL that reads one object."""
-        return self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=expires_seconds
-        )
+        return self._presigned("get_object", {"Key": key}, expires_seconds)
+
+    def _presigned(self, method: str, promise: dict[str, Any], seconds: int) -> str:
+        with answered(f"sign a link to {promise['Key']}"):
+            return self._client.generate_presigned_url(
+                method, Params={"Bucket": self._bucket, **promise}, ExpiresIn=seconds
+            )

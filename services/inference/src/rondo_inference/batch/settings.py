@@ -1,13 +1,14 @@
 """What the batch side reads from its environment, the same for intake and workers."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
 
 from rondo_core.celery_worker import CelerySettings
-from rondo_core.errors import SettingsInvalid
+from rondo_core.settings import Positive
 
 __all__ = ["BatchSettings"]
 
-LEAST_CHUNK_BYTES = 1024
+ChunkBytes: TypeAlias = Annotated[int, range(1024, 2**63)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,32 +30,13 @@ class BatchSettings(CelerySettings):
         picture_size: what happens to a picture file of another size: refuse or resize.
     """
 
-    task_seconds: int = 600
+    task_seconds: Positive = 600
     sweep_seconds: float = 1.0
     lease_seconds: float = 5.0
-    chunk_bytes: int = 1024 * 1024
-    record_bytes: int = 4 * 1024 * 1024
-    lanes: int = 16
-    engine_rows: int = 256
-    intra_op_threads: int = 1
+    chunk_bytes: ChunkBytes = 1024 * 1024
+    record_bytes: Positive = 4 * 1024 * 1024
+    lanes: Positive = 16
+    engine_rows: Positive = 256
+    intra_op_threads: Positive = 1
     engines: str = ""
-    picture_size: str = "refuse"
-
-    def __post_init__(self) -> None:
-        """Refuse what no job could run with.
-
-        Raises:
-            SettingsInvalid: a setting has a value that it cannot have.
-        """
-        faults = []
-        if self.chunk_bytes < LEAST_CHUNK_BYTES:
-            faults.append(f"CHUNK_BYTES={self.chunk_bytes} is less than {LEAST_CHUNK_BYTES}")
-        faults += [
-            f"{name.upper()}={getattr(self, name)} is less than 1"
-            for name in ("record_bytes", "lanes", "engine_rows", "intra_op_threads")
-            if getattr(self, name) < 1
-        ]
-        if self.picture_size not in {"refuse", "resize"}:
-            faults.append(f"PICTURE_SIZE={self.picture_size!r} is neither refuse nor resize")
-        if faults:
-            raise SettingsInvalid(faults)
+    picture_size: Literal["refuse", "resize"] = "refuse"

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from rondo_core.errors import Invalid, RondoError
+from rondo_core.errors import Invalid, RondoError, Unavailable
+from rondo_core.listening import address, open_listeners
 from rondo_core.tracing import span
 from rondo_inference.handlers import Inference
 from rondo_inference.web.access import Access
@@ -48,7 +49,8 @@ class GrpcServer:
     Attributes:
         inference: the core.
         ready: whether the process takes requests.
-        address: ``host:port``.
+        host: address to listen on.
+        port: its port.
         max_message_bytes: a longer request is refused by the library.
         max_calls: more at a time are refused by the library.
         readers: threads that read and write large messages.
@@ -58,7 +60,8 @@ class GrpcServer:
 
     inference: Inference
     ready: Callable[[], bool]
-    address: str
+    host: str
+    port: int
     max_message_bytes: int
     max_calls: int
     readers: Executor
@@ -67,7 +70,11 @@ class GrpcServer:
     _server: grpc.aio.Server | None = field(default=None, init=False)
 
     async def start(self) -> None:
-        """Listen."""
+        """Listen.
+
+        Raises:
+            Invalid, Unavailable: nobody can listen there; see ``rondo_core.listening``.
+        """
         server = grpc.aio.server(
             maximum_concurrent_rpcs=self.max_calls,
             options=[
@@ -77,7 +84,13 @@ class GrpcServer:
             ],
         )
         server.add_generic_rpc_handlers(self.handlers())
-        server.add_insecure_port(self.address)
+        # The library does not tell why it cannot listen; whoever tries before it learns it.
+        for listener in open_listeners(self.host, self.port, backlog=1):
+            listener.close()
+        try:
+            server.add_insecure_port(address(self.host, self.port))
+        except RuntimeError as exc:
+            raise Unavailable(f"cannot listen on {address(self.host, self.port)}") from exc
         await server.start()
         self._server = server
 

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import uvloop
 
 from rondo_core.clock import Clock
+from rondo_core.listening import open_listeners
 from rondo_inference.web.connection import Connection
 from rondo_inference.web.shared import App, ConnectionRules, Shared
 
@@ -33,7 +34,11 @@ class Neighbour(Protocol):
     """Another server in the same event loop."""
 
     async def start(self) -> None:
-        """Listen."""
+        """Listen.
+
+        Raises:
+            Invalid, Unavailable: nobody can listen there; see ``rondo_core.listening``.
+        """
         ...
 
     async def stop(self, seconds: float) -> None:
@@ -68,9 +73,16 @@ class DrainingServer:
     _close_at: float = field(default=0.0, init=False)
     _at_once: bool = field(default=False, init=False)
 
-    def run_until_signalled(self) -> None:
-        """Serve; return when a signal came and every request under way is answered."""
-        uvloop.run(self.serve())
+    def run_until_signalled(self, begin: Callable[[int], None] = lambda _: None) -> None:
+        """Serve; return when a signal came and every request under way is answered.
+
+        Args:
+            begin: is told the port as soon as requests are accepted.
+
+        Raises:
+            Invalid, Unavailable: nobody can listen there; see ``rondo_core.listening``.
+        """
+        uvloop.run(self.serve(begin))
 
     def signalled(self, number: int) -> None:
         """Start to drain, or end at once; called by the signal handler."""
@@ -86,22 +98,26 @@ class DrainingServer:
         drained = self.draining.is_set() and self.clock.monotonic() >= self._close_at
         return self._at_once or drained
 
-    async def serve(self) -> None:
+    async def serve(self, begin: Callable[[int], None] = lambda _: None) -> None:
         """Serve; see `run_until_signalled`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.signalled, number)
         shared = Shared(self.app, self.rules, self.draining.is_set, loop.time)
         shared.date = _date()
-        listener = await loop.create_server(
-            lambda: Connection(shared), self.host, self.port, backlog=BACKLOG
-        )
+        listeners = open_listeners(self.host, self.port, backlog=BACKLOG)
         for neighbour in self.neighbours:
             await neighbour.start()
+        servers = [
+            await loop.create_server(lambda: Connection(shared), sock=listener, backlog=BACKLOG)
+            for listener in listeners
+        ]
+        begin(listeners[0].getsockname()[1])
         sweep = loop.create_task(_sweep(shared))
         while not self.ends:  # noqa: ASYNC110  (the drain is timed by a clock of its own)
             await asyncio.sleep(TICK_SECONDS)
-        listener.close()
+        for server in servers:
+            server.close()
         await asyncio.gather(
             *(neighbour.stop(FINISH_SECONDS) for neighbour in self.neighbours), _finish(shared)
         )
