@@ -13,6 +13,11 @@ from tests.integration.test_inference_alone import Alone, start
 
 PAGE = checkout() / "docs" / "serving.md"
 MODELS = checkout() / "build" / "models"
+CURL = r"""
+fail-with-body
+show-error
+write-out = "%{stderr}answered %{http_code} %header{x-amz-function-error}\\n"
+"""
 
 
 def blocks() -> list[str]:
@@ -33,7 +38,7 @@ def sample_server() -> Iterator[Alone]:
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.splitlines()[-1][:60])
 def test_a_command_of_the_page_works(block: str, sample_server: Alone, tmp_path: Path) -> None:
-    (tmp_path / ".curlrc").write_text("fail-with-body\nshow-error\n")
+    (tmp_path / ".curlrc").write_text(CURL)
     if "/tmp/rows.json" in block:  # noqa: S108  (made by another block of the page)
         block = next(one for one in blocks() if "> /tmp/rows.json" in one) + block
     script = block.replace("127.0.0.1:8080", sample_server.http)
@@ -46,6 +51,8 @@ def test_a_command_of_the_page_works(block: str, sample_server: Alone, tmp_path:
     )
 
     assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:])
+    answers = re.findall(rb"^answered (.*?) ?$", done.stderr, re.MULTILINE)
+    assert answers == [b"200"] * script.count("curl "), done.stdout[-2000:]
 
 
 def test_the_page_has_a_command_for_every_contract() -> None:

@@ -557,20 +557,97 @@ def test_lb_1_a_function_is_a_model_and_its_qualifier_a_version(samples: Service
 def test_lb_1_what_the_function_finds_wrong_is_in_a_header(samples: Service) -> None:
     wrong = call_function(samples, {"instances": [[1]]})
     missing = call_function(samples, ROW, "cats")
-    odd = call_function(samples, ROW, x_amz_invocation_type="Later")
 
     assert (wrong.status, wrong.headers["x-amz-function-error"]) == (200, "Unhandled")
     assert wrong.json["errorType"] == "RowFaults"
-    assert (missing.status, odd.status) == (404, 200)
+    assert missing.status == 404
 
 
-def test_lb_1_a_payload_over_six_megabytes_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("kind", "most", "status"),
+    [("RequestResponse", 6, 200), ("DryRun", 6, 204), ("Event", 1, 202)],
+)
+def test_lb_1_a_payload_over_so_many_megabytes_is_refused(
+    kind: str, most: int, status: int
+) -> None:
     with running(max_body_bytes=8_000_000) as service:
         service.serve(prices_export())
-        body = json.dumps(ROW).encode().ljust(6 * 1024 * 1024 + 1)
-        reply = service.ask("POST", "/2015-03-31/functions/prices/invocations", body)
+        path, body = "/2015-03-31/functions/prices/invocations", json.dumps(ROW).encode()
+        longest, longer = (body.ljust(most * 1024 * 1024 + more) for more in (0, 1))
+        fits = service.ask("POST", path, longest, x_amz_invocation_type=kind)
+        refused = service.ask("POST", path, longer, x_amz_invocation_type=kind)
 
-    assert reply.status == 413
+    assert (fits.status, refused.status) == (status, 413)
+    assert refused.headers["x-amzn-errortype"] == "RequestTooLargeException"
+
+
+@pytest.mark.parametrize("body", [ROW, {"instances": [[1]]}])
+def test_lb_1_an_event_is_accepted_and_nobody_is_told_what_came_of_it(
+    samples: Service, body: dict[str, object]
+) -> None:
+    reply = call_function(samples, body, x_amz_invocation_type="Event")
+
+    assert (reply.status, reply.body, "x-amz-function-error" in reply.headers) == (202, b"", False)
+
+
+def test_lb_1_a_payload_is_json_unless_it_is_said_to_be_a_file(samples: Service) -> None:
+    path, row = "/2015-03-31/functions/prices/invocations", json.dumps(ROW).encode()
+    kinds = ("application/x-www-form-urlencoded", "application/octet-stream", "text/plain")
+    answers = [samples.ask("POST", path, row, content_type=kind) for kind in kinds]
+    table = samples.ask("POST", path, b"rooms,town\n3,Bonn\n", content_type="text/csv")
+
+    assert [answer.json for answer in answers] == [{"predictions": [[15]]}] * len(kinds)
+    assert table.body == b"price\n15.0\n"
+
+
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:prices"
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("prices:1", "1"),
+        ("prices:candidate", "1"),
+        ("prices:$LATEST", "2"),
+        ("123456789012:function:prices", "2"),
+        ("123456789012:function:prices:1", "1"),
+        (ARN, "2"),
+        (f"{ARN}:candidate", "1"),
+        (f"{ARN}:1", "1"),
+        ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:prices:2", "2"),
+    ],
+)
+def test_lb_1_a_function_is_named_by_name_or_arn_with_a_qualifier_or_without(
+    samples: Service, name: str, version: str
+) -> None:
+    reply = call_function(samples, ROW, name)
+
+    assert (reply.status, reply.headers.get("x-amz-executed-version")) == (200, version)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("arn:aws:s3:::prices", "is no name and no ARN of a function"),
+        ("prices:1?Qualifier=2", "qualifier '2' is not that of the function, '1'"),
+    ],
+)
+def test_lb_1_what_names_no_function_is_refused(samples: Service, name: str, text: str) -> None:
+    name, _, query = name.partition("?")
+    path = f"/2015-03-31/functions/{name}/invocations?{query}"
+
+    reply = samples.ask("POST", path, ROW)
+
+    assert reply.status == 400
+    assert text in reply.json["Message"]
+
+
+def test_lb_1_another_invocation_type_is_refused(samples: Service) -> None:
+    reply = call_function(samples, ROW, x_amz_invocation_type="Later")
+
+    assert (reply.status, reply.json["Type"]) == (400, "User")
+    assert reply.headers["x-amzn-errortype"] == "InvalidParameterValueException"
+    assert "'Later' is not one of RequestResponse, Event, DryRun" in reply.json["Message"]
 
 
 def test_k8_1_readiness_goes_first_and_connections_are_closed_while_draining(

@@ -1,19 +1,23 @@
 """AWS Lambda's invoke call, so that code that calls a function can call a model.
 
-The function's name is the model's, its qualifier a version's number or a label. The payload is what
-``:predict`` takes, and so is the answer.
+The function's name is the model's, its qualifier a version's number or a label; both may be in an
+ARN. The payload is what ``:predict`` takes, JSON unless its content type is that of a file, and so
+is the answer.
 
 Source: Lambda API reference, "Invoke" (API version 2015-03-31).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import msgspec
+
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.exports import ExportInvalid
 from rondo_core.input_bounds import Beyond
-from rondo_inference.contracts.media import FileRules, ask_media
+from rondo_inference.contracts.media import FileRules, ask_file, ask_json, is_file
 from rondo_inference.contracts.messages import (
     Answer,
     Headers,
@@ -26,6 +30,7 @@ from rondo_inference.contracts.messages import (
     route_pattern,
     version_headers,
 )
+from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.handlers import Target
 from rondo_inference.registry.served import ServedModel
@@ -34,7 +39,33 @@ __all__ = ["FUNCTION_ERROR", "routes"]
 
 FUNCTION_ERROR = "x-amz-function-error"
 _TYPE = "x-amz-invocation-type"
-_MOST_BYTES = {"RequestResponse": 6 * 1024 * 1024, "DryRun": 6 * 1024 * 1024}
+_MEBIBYTE = 1024 * 1024
+_MOST_BYTES = {"RequestResponse": 6 * _MEBIBYTE, "Event": _MEBIBYTE, "DryRun": 6 * _MEBIBYTE}
+_ACCEPTED, _FAILED = 202, 500
+
+_FUNCTION = re.compile(
+    r"(?:(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:)?[0-9]{12}:function:)?"
+    r"(?P<name>[^:]*)(?::(?P<qualifier>[^:]*))?"
+)
+"""A name, a partial ARN or a whole one, each with a qualifier or without."""
+
+_ERROR_TYPES = {
+    400: "InvalidParameterValueException",
+    401: "AccessDeniedException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    413: "RequestTooLargeException",
+    415: "UnsupportedMediaTypeException",
+    429: "TooManyRequestsException",
+}
+
+
+class _Uncallable(Invalid):
+    """The call is wrong, whatever the function would find of its payload."""
+
+
+class _Unheard(Invalid):
+    """The function finds the payload of an event wrong, which nobody waits to hear."""
 
 
 def routes(rules: FileRules) -> tuple[PredictRoute, ...]:
@@ -47,13 +78,19 @@ def routes(rules: FileRules) -> tuple[PredictRoute, ...]:
             ask=partial(_ask, rules),
             headers=_headers,
             refusal=_refusal,
+            refused=_refused,
         ),
     )
 
 
 def _target(request: Request) -> Target:
-    name, _, qualifier = request.path["model"].partition(":")
-    qualifier = request.parameter("Qualifier") or qualifier
+    match = _FUNCTION.fullmatch(request.path["model"])
+    if match is None:
+        raise Invalid(f"function {request.path['model']!r} is no name and no ARN of a function")
+    name, derived = match["name"], match["qualifier"] or ""
+    qualifier = request.parameter("Qualifier") or derived
+    if derived not in {"", qualifier}:
+        raise Invalid(f"qualifier {qualifier!r} is not that of the function, {derived!r}")
     version = int(qualifier) if qualifier.isascii() and qualifier.isdigit() else None
     label = None if version is not None or qualifier in {"", "$LATEST"} else qualifier
     return Target(name, label=label, version=version, key=request_key(request))
@@ -67,22 +104,47 @@ def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:
     kind = request.header(_TYPE) or "RequestResponse"
     most = _MOST_BYTES.get(kind)
     if most is None:
-        raise Invalid(f"invocation type {kind!r} is not one of {', '.join(_MOST_BYTES)}")
+        raise _Uncallable(f"invocation type {kind!r} is not one of {', '.join(_MOST_BYTES)}")
     if len(request.body) > most:
         raise TooLarge(f"the payload is longer than {most} bytes")
-    question = ask_media(rules, request, served)
-    if kind == "DryRun":
-        return replace(question, answer=_nothing)
-    return question
+    read = ask_file if is_file(media_type(request.header("content-type"))) else ask_json
+    try:
+        question = read(rules, request, served)
+    except Invalid as exc:
+        if kind != "Event":
+            raise
+        raise _Unheard from exc
+    if kind == "RequestResponse":
+        return question
+    return replace(question, answer=_dry if kind == "DryRun" else _accepted)
 
 
 def _refusal(exc: RondoError) -> Answer | None:
     """What the function finds wrong is a success of the call, with a header that says so."""
-    if not isinstance(exc, Invalid) or isinstance(exc, TooLarge | ExportInvalid):
+    if not isinstance(exc, Invalid) or isinstance(exc, TooLarge | ExportInvalid | _Uncallable):
         return None
+    if isinstance(exc, _Unheard):
+        return Answer(status=_ACCEPTED)
     answer = json_answer({"errorMessage": str(exc), "errorType": type(exc).__name__})
     return replace(answer, headers={FUNCTION_ERROR: "Unhandled"})
 
 
-def _nothing(_: Tensors) -> Answer:
+def _refused(answer: Answer) -> Answer:
+    """Say why a call is refused as the AWS SDKs read it: else their users see an empty text.
+
+    Source: botocore's ``rest-json`` parser: ``message`` or ``Message`` of the body, and the header
+    ``x-amzn-errortype``.
+    """
+    kind = _ERROR_TYPES.get(answer.status, "ServiceException")
+    body = msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw])
+    told = {"Type": "Service" if answer.status >= _FAILED else "User", "Message": body["error"]}
+    headers = {**answer.headers, "x-amzn-errortype": kind}
+    return replace(json_answer(body | told, status=answer.status), headers=headers)
+
+
+def _dry(_: Tensors) -> Answer:
     return Answer(status=204)
+
+
+def _accepted(_: Tensors) -> Answer:
+    return Answer(status=_ACCEPTED)

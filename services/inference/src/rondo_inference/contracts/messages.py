@@ -167,6 +167,7 @@ class PredictRoute:
         ask: reads the request; a pure function, so a large one is read in another thread.
         headers: what names the version, on refusals too, and what tells of its inputs.
         refusal: makes the response of an error, or None for the usual one.
+        refused: writes a usual refusal as callers of the contract read it; None: as it is.
     """
 
     name: str
@@ -175,6 +176,7 @@ class PredictRoute:
     ask: Callable[[Request, ServedModel], Question]
     headers: Callable[[ServedModel, Sequence[Beyond]], Headers]
     refusal: Callable[[RondoError], "Answer | None"] | None = None
+    refused: Callable[[Answer], Answer] | None = None
     method: str = "POST"
 
 

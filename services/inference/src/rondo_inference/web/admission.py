@@ -3,7 +3,7 @@
 It is decided before the body is read, so that nobody's body is kept who may not send one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -61,6 +61,12 @@ class Admission:
     def name(self) -> str:
         """What metrics call the route."""
         return self.route[0].name if self.route is not None else "unknown"
+
+    @property
+    def refused(self) -> Callable[[Answer], Answer] | None:
+        """What writes a refusal as callers of the route read it; None: as it is."""
+        route = self.route[0] if self.route is not None else None
+        return route.refused if isinstance(route, PredictRoute) else None
 
     @property
     def stream(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from rondo_core.errors import RondoError, Unavailable
 from rondo_core.input_bounds import Beyond
@@ -88,6 +89,8 @@ class HttpApp:
         """
         start, headers = time.perf_counter(), admission.headers
         answer = admission.refusal or await self._answer(admission, body)
+        if answer.status >= HTTPStatus.BAD_REQUEST and (written := admission.refused) is not None:
+            answer = written(answer)
         if "accept-encoding" in headers and len(answer.body) > INLINE_BYTES:
             answer = await self._packed(answer, headers["accept-encoding"])
         if self.rules.cors and is_site(headers):
