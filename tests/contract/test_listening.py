@@ -8,7 +8,7 @@ import pytest
 
 from rondo_core.errors import Invalid, RondoError, Unavailable
 from rondo_core.health import Health, serve_health
-from rondo_core.listening import listening, open_listeners
+from rondo_core.listening import close_listeners, listening, open_listeners
 from rondo_core.settings import ServiceSettings
 from rondo_core.telemetry import Metrics
 
@@ -88,3 +88,26 @@ def test_an_address_that_this_machine_lacks_is_left_out_of_a_name(
     close(listeners)
 
     assert hosts == ["127.0.0.1"]
+
+
+def test_connections_that_wait_outlive_their_listeners() -> None:
+    listeners = open_listeners("127.0.0.1", 0, backlog=8)
+    place = listeners[0].getsockname()
+    callers = [socket.create_connection(place) for _ in range(3)]
+    for number, caller in enumerate(callers):
+        caller.sendall(b"%d" % number)
+
+    waiting = close_listeners(listeners)
+
+    assert [one.recv(10) for one in waiting] == [b"0", b"1", b"2"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(place)
+    for one in (*waiting, *callers):
+        one.close()
+
+
+def test_listeners_on_which_nobody_waits_are_closed() -> None:
+    listeners = open_listeners("127.0.0.1", 0, backlog=8)
+
+    assert close_listeners(listeners) == []
+    assert [listener.fileno() for listener in listeners] == [-1]

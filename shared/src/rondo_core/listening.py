@@ -1,14 +1,16 @@
 """Sockets that listen, and in our words why one cannot."""
 
+import ctypes
 import errno
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from rondo_core.errors import Invalid, Unavailable
 
-__all__ = ["address", "listening", "open_listeners"]
+__all__ = ["address", "close_listeners", "listening", "open_listeners"]
 
 _MAY_PASS = frozenset({errno.EADDRINUSE, socket.EAI_AGAIN})
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -25,6 +27,11 @@ def address(host: str, port: int) -> str:
         ('127.0.0.1:80', '[::]:80')
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_SO_ATTACH_FILTER = 26
+_DROP = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""A program for the kernel's packet filter, of one instruction: return 0 bytes of the packet."""
 
 
 @contextmanager
@@ -84,3 +91,32 @@ def _listener(family: int, place: tuple[object, ...], backlog: int) -> socket.so
         listener.listen(backlog)
         opened.pop_all()
     return listener
+
+
+def close_listeners(listeners: Iterable[socket.socket]) -> list[socket.socket]:
+    """Close them, and return the connections that wait: the system resets those that it still has.
+
+    Their callers are connected and may have sent a request. Whoever comes while they are counted is
+    not heard; the caller's system asks again a second later, and is refused.
+
+    Returns:
+        Sockets of the caller, which do not block.
+
+    Source: Linux, Documentation/networking/filter.rst, ``SO_ATTACH_FILTER``.
+    """
+    found = []
+    for listener in listeners:
+        with listener, suppress(BlockingIOError):
+            _deafen(listener)
+            while True:
+                waiting, _ = listener.accept()
+                waiting.settimeout(0)
+                found.append(waiting)
+    return found
+
+
+def _deafen(listener: socket.socket) -> None:
+    program = ctypes.create_string_buffer(_DROP)
+    attached = struct.pack("HP", 1, ctypes.addressof(program))
+    with suppress(OSError):  # where there is no filter, one may come between the last and the end
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)

@@ -419,6 +419,18 @@ def test_who_is_too_slow_is_cut_off(sent: bytes, rule: str | None) -> None:
     talk(conversation)
 
 
+def test_who_has_just_come_has_a_second_to_ask_before_it_counts_as_idle() -> None:
+    async def conversation(one: Talk) -> None:
+        idle = [one.connection.is_idle]
+        one.clock.now += 0.9
+        idle.append(one.connection.is_idle)
+        one.clock.now += 0.2
+        idle.append(one.connection.is_idle)
+        assert idle == [False, False, True]
+
+    talk(conversation)
+
+
 def test_who_waits_for_an_answer_is_not_cut_off() -> None:
     async def conversation(one: Talk) -> None:
         one.echo.gate = asyncio.Event()

@@ -113,8 +113,10 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being read or answered."""
-        return not self._incoming.reading and self.is_answered
+        """Whether no request is being read or answered, or may be on its way."""
+        if self._incoming.reading or not self.is_answered:
+            return False
+        return self._outgoing is None or not self._outgoing.may_be_asked(self._shared.time())
 
     @property
     def is_answered(self) -> bool:

@@ -1,8 +1,15 @@
 """What goes out on a connection, and whether the caller takes it."""
 
 import asyncio
+import struct
+import termios
+from fcntl import ioctl
 
 __all__ = ["Outgoing"]
+
+FIRST_SECONDS = 1.0
+"""So long a caller that has just come may take to send its first request."""
+_COUNT = struct.Struct("i")
 
 
 class Outgoing:
@@ -18,6 +25,7 @@ class Outgoing:
         self._sent = 0
         self._taken = 0
         self._since = now
+        self._made = now
 
     def send(self, data: bytes) -> None:
         """Send bytes; never blocks."""
@@ -34,3 +42,13 @@ class Outgoing:
             return now - self._since >= seconds
         self._taken, self._since = self._sent - left, now
         return False
+
+    def may_be_asked(self, now: float) -> bool:
+        """Return whether a request may be on its way: the caller has just come, or sent bytes."""
+        if not self._sent and now - self._made < FIRST_SECONDS:
+            return True
+        socket = self.transport.get_extra_info("socket")
+        if socket is None or self.transport.is_closing():
+            return False
+        unread = ioctl(socket.fileno(), termios.FIONREAD, bytes(_COUNT.size))
+        return bool(_COUNT.unpack(unread)[0])

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 import uvloop
 
 from rondo_core.clock import Clock
-from rondo_core.listening import open_listeners
+from rondo_core.listening import close_listeners, open_listeners
 from rondo_inference.web.connection import Connection
 from rondo_inference.web.shared import App, ConnectionRules, Shared
 
@@ -105,19 +106,27 @@ class DrainingServer:
             loop.add_signal_handler(number, self.signalled, number)
         shared = Shared(self.app, self.rules, self.draining.is_set, loop.time)
         shared.date = _date()
-        listeners = open_listeners(self.host, self.port, backlog=BACKLOG)
-        for neighbour in self.neighbours:
-            await neighbour.start()
-        servers = [
-            await loop.create_server(lambda: Connection(shared), sock=listener, backlog=BACKLOG)
-            for listener in listeners
-        ]
-        begin(listeners[0].getsockname()[1])
-        sweep = loop.create_task(_sweep(shared))
-        while not self.ends:  # noqa: ASYNC110  (the drain is timed by a clock of its own)
-            await asyncio.sleep(TICK_SECONDS)
-        for server in servers:
-            server.close()
+        with ExitStack() as opened:
+            listeners = open_listeners(self.host, self.port, backlog=BACKLOG)
+            for listener in listeners:
+                opened.enter_context(listener)
+            for neighbour in self.neighbours:
+                await neighbour.start()
+            servers = [
+                await loop.create_server(
+                    lambda: Connection(shared), sock=listener.dup(), backlog=BACKLOG
+                )
+                for listener in listeners
+            ]
+            begin(listeners[0].getsockname()[1])
+            sweep = loop.create_task(_sweep(shared))
+            while not self.ends:  # noqa: ASYNC110  (the drain is timed by a clock of its own)
+                await asyncio.sleep(TICK_SECONDS)
+            for server in servers:
+                server.close()
+            waiting = close_listeners(listeners)
+        for one in waiting:
+            await loop.connect_accepted_socket(lambda: Connection(shared), one)
         await asyncio.gather(
             *(neighbour.stop(FINISH_SECONDS) for neighbour in self.neighbours), _finish(shared)
         )
@@ -137,11 +146,13 @@ async def _finish(shared: Shared) -> None:
     """Close connections as they become idle; those that do not are cut off in the end."""
     shared.write_seconds = min(shared.write_seconds, LINGER_SECONDS)
     end = shared.time() + FINISH_SECONDS
-    while shared.connections and shared.time() < end:
+    while shared.time() < end:
+        await asyncio.sleep(TICK_SECONDS / 2)  # what was accepted last is not among them yet
+        if not shared.connections:
+            break
         for connection in list(shared.connections):
             if connection.is_idle:
                 connection.close()
-        await asyncio.sleep(TICK_SECONDS / 2)
     for connection in list(shared.connections):
         connection.cut()
     await asyncio.sleep(TICK_SECONDS)

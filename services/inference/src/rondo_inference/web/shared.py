@@ -16,7 +16,7 @@ class Closing(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being read or answered."""
+        """Whether no request is being read or answered, or may be on its way."""
         ...
 
     def close(self) -> None:
