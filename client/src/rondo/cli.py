@@ -1,6 +1,6 @@
 """The ``rondo`` command: its subcommands, and what becomes of their errors.
 
-Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line was wrong.
+Exit codes: 0 done, 1 failed (stderr says why), 2 the command line was wrong.
 """
 
 import os
@@ -14,6 +14,7 @@ from rondo.commands.run import run
 from rondo.commands.seams import Seams
 from rondo.commands.stack import demo, up
 from rondo.commands.version import version
+from rondo.errors import GatewayError
 from rondo_core.errors import RondoError
 
 __all__ = ["commands", "main"]
@@ -23,11 +24,12 @@ class Commands(click.Group):
     """A group whose commands may raise Rondo's errors, and those of files."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Turn a known error into one line."""
+        """Turn a known error into one line, and one more for each row that it is about."""
         try:
             return super().invoke(ctx)
         except (RondoError, OSError) as exc:
-            raise click.ClickException(" ".join(str(exc).split())) from exc
+            lines = (exc.message, *exc.rows) if isinstance(exc, GatewayError) else (str(exc),)
+            raise click.ClickException("\n  ".join(" ".join(n.split()) for n in lines)) from exc
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,12 +16,13 @@ RondoError
 All of these are also a `GatewayError`, which has the fields.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import httpx
 import msgspec
 
-from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
+from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, RowInvalid, Unavailable
 from rondo_core.wire import Problem
 
 __all__ = [
@@ -38,20 +39,40 @@ __all__ = [
 ]
 
 _SHOWN_CHARACTERS = 200
+_SHOWN_ROWS = 10
+
+
+class _RowFault(msgspec.Struct, frozen=True):
+    row: int
+    rule: str
+    column: str | None = None
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What inference answers: what is wrong first, and where that is rows, all that it names."""
+
+    error: str
+    rows: tuple[_RowFault, ...] = ()
 
 
 class GatewayError(RondoError):
-    """An error that was answered over HTTP.
+    """An error that was answered over HTTP. As text it has a line more for each of its rows.
 
     Attributes:
+        message: what is wrong, in one line or as somebody else wrote it.
+        rows: where that is several rows, what is wrong with the first of them, one by one.
         code: a short stable word that a program can branch on.
         correlation_id: finds the line in the gateway's log; empty where there is none.
         retry_after_seconds: how long the gateway wants to be left alone, 0 where it did not say.
     """
 
-    def __init__(self, problem: Problem, *, retry_after_seconds: float = 0.0) -> None:
+    def __init__(
+        self, problem: Problem, *, retry_after_seconds: float = 0.0, rows: Sequence[str] = ()
+    ) -> None:
         where = f" ({problem.code}, correlation id {problem.correlation_id})"
-        super().__init__(problem.message + (where if problem.correlation_id else ""))
+        self.message = problem.message + (where if problem.correlation_id else "")
+        self.rows = tuple(rows)
+        super().__init__("\n  ".join((self.message, *self.rows)))
         self.code = problem.code
         self.correlation_id = problem.correlation_id
         self.retry_after_seconds = retry_after_seconds
@@ -102,24 +123,34 @@ def error_from(response: httpx.Response) -> GatewayError:
     """Turn an answer that is an error into the exception of its family.
 
     Args:
-        response: read to its end; a body of another form (a proxy's, for example) is quoted.
+        response: read to its end; a body of another form (a proxy's, for example) is quoted. Rows
+            that do not fit are a line each.
     """
     status = response.status_code
+    rows: list[str] = []
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        message = _told(response)[:_SHOWN_CHARACTERS] or response.reason_phrase
+        message, rows = _told(response)
+        message = message[:_SHOWN_CHARACTERS] or response.reason_phrase
         problem = Problem(code=f"http-{status}", message=message, correlation_id="")
     family = _FAMILIES.get(status, Busy if response.is_server_error else Refused)
-    return family(problem, retry_after_seconds=_retry_after(response))
+    return family(problem, retry_after_seconds=_retry_after(response), rows=rows)
 
 
-def _told(response: httpx.Response) -> str:
-    """Return the text of ``{"error": …}``, as inference answers, or of whatever came."""
+def _told(response: httpx.Response) -> tuple[str, list[str]]:
+    """Return the text of ``{"error": …}``, as inference answers, or of whatever came; and rows."""
     try:
-        return msgspec.json.decode(response.content, type=dict[str, str])["error"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        return response.text.strip()
+        told = msgspec.json.decode(response.content, type=_Told)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return response.text.strip(), []
+    if len(told.rows) <= 1:
+        return told.error, []
+    faults = [str(RowInvalid(one.row, one.column, one.rule)) for one in told.rows[:_SHOWN_ROWS]]
+    shown = [fault[:_SHOWN_CHARACTERS] for fault in faults]
+    if len(told.rows) > _SHOWN_ROWS:
+        shown.append(f"and {len(told.rows) - _SHOWN_ROWS} more that the server names")
+    return "rows do not fit", shown
 
 
 def _retry_after(response: httpx.Response) -> float:

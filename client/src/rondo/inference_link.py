@@ -99,13 +99,13 @@ class InferenceLink:
 
     def _refusal(self, request: httpx.Request, response: httpx.Response) -> GatewayError:
         error = error_from(response)
-        said = str(error)
+        said, rows = error.message, error.rows
         if self._key is not None and self._key.value in response.text:
-            said = "what it says is not shown, since it repeats the key"
+            said, rows = "what it says is not shown, since it repeats the key", ()
         where = f"{request.method} {str(request.url).partition('?')[0]}"
         message = f"{where} answered {response.status_code}: {said}{self._advice(response, error)}"
         problem = Problem(code=error.code, message=message, correlation_id="")
-        return type(error)(problem, retry_after_seconds=error.retry_after_seconds)
+        return type(error)(problem, retry_after_seconds=error.retry_after_seconds, rows=rows)
 
     def _advice(self, response: httpx.Response, error: GatewayError) -> str:
         """Return what the caller can do, after a semicolon; nothing where the answer says all."""

@@ -146,6 +146,22 @@ def test_predicting_fails_with_one_line(
     assert text in error_of(ask(model, name, expect=1))
 
 
+def test_rows_that_do_not_fit_are_a_line_each(
+    command: Command, clock: ManualClock, tmp_path: Path
+) -> None:
+    rows = [{"row": at, "column": "a", "rule": "'x' is not a number"} for at in range(12)]
+    body = {"error": "row 0, column 'a': 'x' is not a number", "rows": rows}
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, json=body))
+    (tmp_path / "rows.csv").write_text("a\nx\n")
+    seams = Seams(transport=transport, clock=clock, environ={})
+
+    shown = command("predict", "line", "rows.csv", expect=1, given=seams).stderr.splitlines()
+
+    assert shown[0].endswith("/invocations answered 400: rows do not fit")
+    assert shown[1:11] == [f"  row {at}, column 'a': 'x' is not a number" for at in range(10)]
+    assert shown[11:] == ["  and 2 more that the server names"]
+
+
 @pytest.mark.parametrize(("misses", "expect"), [(3, 0), (99, 1)])
 def test_model_that_is_not_served_may_have_been_promoted_just_now(
     command: Command, clock: ManualClock, tmp_path: Path, misses: int, expect: int

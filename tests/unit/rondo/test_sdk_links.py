@@ -67,6 +67,41 @@ def test_an_answer_that_is_no_problem_is_quoted(body: bytes, text: str) -> None:
     assert (error.code, error.correlation_id) == ("http-400", "")
 
 
+FAULTS = [{"row": at, "column": "age", "rule": f"'{at}y' is not a number"} for at in range(14)]
+
+
+@pytest.mark.parametrize(
+    ("faults", "lines"),
+    [
+        (FAULTS[:1], ["row 0, column 'age': '0y' is not a number"]),
+        (
+            [FAULTS[3], {"row": 7, "column": None, "rule": "has 2 values"}],
+            [
+                "rows do not fit",
+                "  row 3, column 'age': '3y' is not a number",
+                "  row 7: has 2 values",
+            ],
+        ),
+        (
+            FAULTS,
+            [
+                "rows do not fit",
+                *(f"  row {at}, column 'age': '{at}y' is not a number" for at in range(10)),
+                "  and 4 more that the server names",
+            ],
+        ),
+    ],
+)
+def test_rows_that_do_not_fit_are_a_line_each(
+    faults: list[dict[str, object]], lines: list[str]
+) -> None:
+    first = "row 0, column 'age': '0y' is not a number"
+
+    error = error_from(httpx.Response(400, json={"error": first, "rows": faults}))
+
+    assert str(error).splitlines() == lines
+
+
 def test_an_answer_of_another_form_is_an_error_that_names_it() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b'{"assignment": 3}'))
     link = GatewayLink(open_http("http://gateway.test", transport), Patience())
