@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from rondo.batch_files import TYPES, described, digest_of, safe_name
+from rondo.batch_files import TYPES, check_outputs, described, digest_of, failures_of, safe_name
 from rondo.errors import Forbidden, TooMany
 from rondo.inference_link import InferenceLink
 from rondo.store_link import StoreLink
@@ -93,7 +93,9 @@ class BatchPredictions:
     show: Callable[[BatchJob], None]
     wait: Callable[[float], None]
 
-    def predict(self, model: str, source: Path, target: Path) -> BatchJob:
+    def predict(
+        self, model: str, source: Path, target: Path, *, overwrite: bool = False
+    ) -> BatchJob:
         """Predict every record of a file, or every picture of a folder. Blocks until it is done.
 
         Called again after an interruption it goes on with the same job. Once there is a job, a
@@ -104,16 +106,20 @@ class BatchPredictions:
             source: ``.csv``, ``.jsonl``, ``.npy``, or a folder of PNG and JPEG files.
             target: ``.csv`` or ``.jsonl``; written when it is complete. What did not fit is also
                 listed in ``TARGET.failures.jsonl``.
+            overwrite: whether these two may exist, unless it is this very job that is gone on with.
 
         Raises:
-            Invalid: the file is of another kind, or the job failed; the text says why.
+            Invalid: an output exists or is the input, the file is of another kind, or the job
+                failed; the text says why.
             GatewayError: inference refuses.
             Unavailable: it does not answer.
         """
         files, kind = described(source)
         sha256 = digest_of(files)
         note = target.with_name(f".{target.name}.rondo-job")
-        job = self._resumed(note, model, sha256) or self._made(model, files, kind, target)
+        job = self._resumed(note, model, sha256)
+        check_outputs(source, target, overwrite=overwrite or job is not None)
+        job = job or self._made(model, files, kind, target)
         note.write_bytes(
             msgspec.json.encode(
                 _Note(url=self.link.url, model=model, job_id=job.job_id, sha256=sha256)
@@ -125,7 +131,9 @@ class BatchPredictions:
             raise Invalid(f"job {job.job_id} is {job.state}: {job.reason or 'no reason is told'}")
         self._fetch(job.output, target)
         if job.failures is not None:
-            self._fetch(job.failures, target.with_name(f"{target.name}.failures.jsonl"))
+            self._fetch(job.failures, failures_of(target))
+        else:
+            failures_of(target).unlink(missing_ok=True)  # of the output that was overwritten
         note.unlink()
         return job
 

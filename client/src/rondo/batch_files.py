@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rondo_core.errors import Invalid
 
-__all__ = ["TYPES", "described", "digest_of", "safe_name"]
+__all__ = ["TYPES", "check_outputs", "described", "digest_of", "failures_of", "safe_name"]
 
 TYPES = {
     ".csv": "text/csv",
@@ -35,6 +35,26 @@ def described(source: Path) -> tuple[dict[Path, str], str]:
     if kind is None:
         raise Invalid(f"{source}: {source.suffix or 'no suffix'} is not one of {', '.join(TYPES)}")
     return {source: _sha256(source)}, kind
+
+
+def failures_of(target: Path) -> Path:
+    """Return the file that lists what did not fit, beside the output."""
+    return target.with_name(f"{target.name}.failures.jsonl")
+
+
+def check_outputs(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Check that nothing is lost by writing the output, and the list beside it.
+
+    Raises:
+        Invalid: one of them is the input, or exists and may not be overwritten.
+    """
+    for path in (target, failures_of(target)):
+        if not path.exists():
+            continue
+        if path.samefile(source):
+            raise Invalid(f"{path} is the input: name another file for the output")
+        if not overwrite:
+            raise Invalid(f"{path} exists: name another file, remove it, or say --overwrite")
 
 
 def safe_name(at: int, path: Path) -> str:

@@ -27,6 +27,12 @@ _UNKNOWN_KEY = (
     "; the server does not know the key of --key-file, or else of RONDO_API_KEY: correct it"
 )
 _NO_JOB = "; it was deleted, or another owner's key made it: the same command makes a new one"
+_NO_JOBS = (
+    "; this server has no batch jobs, since it serves a folder: ask one that follows the store, or"
+    " ask without --batch"
+)
+_NO_PATH = "no such path"
+"""How inference begins to tell of a path that none of its routes has."""
 _NO_MODEL = "; check --url and the model's name"
 
 
@@ -115,10 +121,17 @@ class InferenceLink:
             case HTTPStatus.FORBIDDEN:
                 return "; ask whoever runs the server for an API key that may do this"
             case HTTPStatus.NOT_FOUND:
-                return _NO_JOB if "/jobs/" in response.request.url.path else _NO_MODEL
+                return _missing(response.request.url.path, error.message)
             case HTTPStatus.TOO_MANY_REQUESTS:
                 return f"; try again in {error.retry_after_seconds or 1:g} s"
         if response.has_redirect_location:
             place = response.headers["Location"].partition("?")[0]
             return f"; redirects are not followed: if {place} is the server, say so with --url"
         return ""
+
+
+def _missing(path: str, message: str) -> str:
+    """Return what to do about something that is not there."""
+    if "/batch/" in path and message.startswith(_NO_PATH):
+        return _NO_JOBS
+    return _NO_JOB if "/jobs/" in path else _NO_MODEL

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import Result
 
@@ -164,6 +165,69 @@ def test_what_could_never_work_is_refused(
 
     assert complaint in predict(*arguments, expect=expect).output
     assert batch.jobs == {}
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+@pytest.mark.parametrize("name", ["in.csv", "./in.csv", "link.csv", "hard.csv"])
+def test_the_input_is_never_overwritten(
+    predict: Command, batch: FakeBatch, tmp_path: Path, name: str, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "link.csv").symlink_to("in.csv")
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "in.csv")
+
+    result = predict("--batch", "in.csv", name, "prices", *flags, expect=1)
+
+    assert f"{Path(name)} is the input: name another file for the output" in result.output
+    assert (tmp_path / "in.csv").read_bytes() == ROWS
+    assert batch.jobs == {}
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.failures.jsonl"])
+def test_an_output_that_exists_is_overwritten_only_if_it_is_said(
+    predict: Command, batch: FakeBatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+
+    result = predict("--batch", "in.csv", "out.csv", "prices", expect=1)
+    kept = (tmp_path / name).read_bytes(), len(batch.jobs)
+    predict("--batch", "in.csv", "out.csv", "prices", "--overwrite")
+
+    assert f"{name} exists: name another file, remove it, or say --overwrite" in result.output
+    assert kept == (b"mine", 0)
+    assert (tmp_path / "out.csv").read_bytes() == OUTPUT
+    assert not (tmp_path / "out.csv.failures.jsonl").exists()
+
+
+def test_an_output_of_the_job_that_is_gone_on_with_is_written_again(
+    predict: Command, batch: FakeBatch, tmp_path: Path
+) -> None:
+    batch.failed, batch.dies_at = 1, "GET /job1/failures"
+    predict("--batch", "in.csv", "out.csv", "prices", expect=1)
+    batch.dies_at = ""
+
+    predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert sorted(batch.jobs) == ["job1"]
+    assert (tmp_path / "out.csv").read_bytes() == OUTPUT
+    assert (tmp_path / "out.csv.failures.jsonl").read_bytes() == b'{"row": 1}\n'
+
+
+@pytest.mark.parametrize("model", [("prices",), ()])
+def test_a_server_without_jobs_is_told_and_what_to_do(
+    command: Command, clock: ManualClock, tmp_path: Path, model: tuple[str, ...]
+) -> None:
+    def folder(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/catalogue":
+            return httpx.Response(200, json={"models": [{"name": "prices"}]})
+        return httpx.Response(404, json={"error": f"no such path: {request.url.path}"})
+
+    (tmp_path / "in.csv").write_bytes(ROWS)
+    seams = Seams(transport=httpx.MockTransport(folder), clock=clock, environ={})
+
+    result = command("predict", "--batch", "in.csv", "out.csv", *model, expect=1, given=seams)
+
+    assert "this server has no batch jobs, since it serves a folder" in result.stderr
+    assert "ask without --batch" in result.stderr
 
 
 def test_a_job_that_failed_is_told_with_its_reason(

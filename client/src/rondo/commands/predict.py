@@ -1,6 +1,7 @@
 """``rondo predict``: ask a served model."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import httpx
@@ -21,6 +22,13 @@ __all__ = ["predict"]
 DEFAULT_URL = "http://127.0.0.1:8081"
 
 
+class _BatchOptions(NamedTuple):
+    source: Path
+    target: Path
+    overwrite: bool
+    in_json: bool
+
+
 @click.command()
 @click.argument("model", required=False)
 @click.argument(
@@ -33,6 +41,7 @@ DEFAULT_URL = "http://127.0.0.1:8081"
     metavar="IN OUT",
     help="Predict a large file as a job; the same command again goes on with it.",
 )
+@click.option("--overwrite", is_flag=True, help="With --batch: OUT may exist.")
 @click.option(
     "--url",
     envvar="RONDO_INFERENCE_URL",
@@ -50,6 +59,7 @@ def predict(
     model: str | None,
     rows: Path | None,
     batch: tuple[Path, Path] | None,
+    overwrite: bool,
     url: str,
     key_file: Path | None,
     in_json: bool,
@@ -64,7 +74,8 @@ def predict(
         link = InferenceLink(http, Patience(clock=seams.clock), key)
         if batch is not None and rows is None:
             with open_http(transport=seams.transport) as store:
-                _predict_batch(link, store, model, batch, in_json=in_json)
+                options = _BatchOptions(*batch, overwrite, in_json)
+                _predict_batch(link, store, model, options)
         elif batch is None and model is not None and rows is not None:
             _predict_rows(link, model, rows, in_json=in_json)
         else:
@@ -75,11 +86,9 @@ def _predict_batch(
     link: InferenceLink,
     store: httpx.Client,
     model: str | None,
-    batch: tuple[Path, Path],
-    *,
-    in_json: bool,
+    options: _BatchOptions,
 ) -> None:
-    source, target = batch
+    source, target = options.source, options.target
     with _bar() as bar:
         task = bar.add_task(source.name, total=1.0)
 
@@ -93,8 +102,10 @@ def _predict_batch(
             bar.update(task, description=f"{source.name}: {stage}")
 
         predictions = BatchPredictions(link, store, show, wait)
-        job = predictions.predict(model or only_model(link), source, target)
-    if in_json:
+        job = predictions.predict(
+            model or only_model(link), source, target, overwrite=options.overwrite
+        )
+    if options.in_json:
         print_json(
             {
                 "job_id": job.job_id,
