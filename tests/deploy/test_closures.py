@@ -43,11 +43,11 @@ NOWHERE = {  # for tests, for the demo, or of other frameworks
 }
 
 FAULTS = {
-    "rondo-aggregator": ("HEALTH_PORT='no' is not int", "REDIS_URL is missing"),
-    "rondo-dispatcher": ("HEALTH_PORT='no' is not int",),
-    "rondo-evaluator": ("HEALTH_PORT='no' is not int",),
-    "rondo-gateway": ("PORT='no' is not int", "WATCH_SECONDS='often' is not float"),
-    "rondo-inference": ("PORT='no' is not int",),
+    "rondo-aggregator": ("HEALTH_PORT='no' is not a whole number", "REDIS_URL is missing"),
+    "rondo-dispatcher": ("HEALTH_PORT='no' is not a whole number",),
+    "rondo-evaluator": ("HEALTH_PORT='no' is not a whole number",),
+    "rondo-gateway": ("PORT='no' is not a whole number", "WATCH_SECONDS='often' is not a number"),
+    "rondo-inference": ("PORT='no' is not a whole number",),
 }
 
 each_closure = pytest.mark.parametrize("closure", CLOSURES, ids=str)
@@ -95,7 +95,9 @@ def test_a_service_says_which_variables_are_missing_or_wrong(
     )
 
     last = done.stderr.splitlines()[-1]
-    assert done.returncode == 1
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert last.startswith(f"{name}: ")
     assert [fault for fault in FAULTS[name] if fault not in last] == []
 
 
