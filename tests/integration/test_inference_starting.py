@@ -85,7 +85,7 @@ def test_keys_that_cannot_be_read_are_one_line(models: Path, tmp_path: Path) -> 
 
     found = refused("serve", "--models", str(models), "--port", "0", API_KEYS_FILE=str(keys))
 
-    assert found == (2, f"rondo-inference: {keys}: Expected `array`, got `object`\n")
+    assert found == (2, f"rondo-inference: API_KEYS_FILE={keys}: Expected `array`, got `object`\n")
 
 
 def test_a_store_without_credentials_is_one_line() -> None:

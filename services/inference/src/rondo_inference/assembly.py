@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rondo_core.clock import Clock
+from rondo_core.errors import Invalid, NotFound, SettingsInvalid
 from rondo_core.model_rows import AliasRow
 from rondo_core.telemetry import Metrics
 from rondo_core.tracing import tracing
@@ -32,7 +33,7 @@ from rondo_inference.registry.served import ServedModel
 from rondo_inference.rules import app_rules, body_budget, connection_rules, file_rules
 from rondo_inference.settings import Settings
 from rondo_inference.stats import StatsBook
-from rondo_inference.web.access import read_keys
+from rondo_inference.web.access import Access, read_keys
 from rondo_inference.web.admission import Admissions
 from rondo_inference.web.app import HttpApp
 from rondo_inference.web.grpc_server import GrpcServer
@@ -93,9 +94,7 @@ def assembled(
         orders: batch jobs; None where there is no store to keep them in.
 
     Raises:
-        SettingsInvalid: a setting has a value that it cannot have.
-        NotFound: there is no file of keys.
-        Invalid: the file of keys is malformed.
+        SettingsInvalid: a setting has a value that it cannot have, or names no file of keys.
     """
     with (
         ThreadPoolExecutor(settings.threads or cpus, thread_name_prefix="engine") as workers,
@@ -227,12 +226,20 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         healthy=(lambda: True) if many else plan.ready,
     )
     pages = page_routes(inference, rules, readers=plan.readers, refuse=refusal)
-    keys = settings.api_keys_file
-    access = read_keys(Path(keys), plan.clock) if keys else None
     return HttpApp(
-        Admissions((*routes, *pages), inference.catalogue, access, settings.cors),
+        Admissions((*routes, *pages), inference.catalogue, _access(plan), settings.cors),
         inference,
         plan.readers,
         body_budget(settings),
         app_rules(settings),
     )
+
+
+def _access(plan: _Plan) -> Access | None:
+    file = plan.settings.api_keys_file
+    if file is None:
+        return None
+    try:
+        return read_keys(Path(file), plan.clock)
+    except (Invalid, NotFound) as exc:
+        raise SettingsInvalid([f"API_KEYS_FILE={exc}"]) from exc
