@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -221,6 +221,24 @@ def test_who_sends_too_slowly_is_told_and_cut_off(alone: Alone, sent: bytes) -> 
             answer += part
 
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_holds_all_connections_with_slow_bodies_keeps_nobody_out(tmp_path: Path) -> None:
+    """What slowhttptest does, with as many again as the server takes."""
+    server = start(sample_folder(tmp_path), MAX_CONNECTIONS="8")
+    slow = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"
+    answers = []
+
+    with ExitStack() as held:
+        held.callback(server.process.wait, timeout=SECONDS)
+        held.callback(server.process.terminate)
+        for _ in range(16):
+            one = socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
+            held.enter_context(closing(one)).sendall(slow)
+            body = b'{"instances": [[1.5]]}'
+            answers.append(ask(server.port, "POST", "/v1/models/floats:predict", body)[0])
+
+    assert answers == [200] * 16
 
 
 def test_sigterm_ends_it_well(tmp_path: Path) -> None:

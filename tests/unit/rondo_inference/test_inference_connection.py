@@ -448,16 +448,54 @@ def test_who_waits_for_an_answer_is_not_cut_off() -> None:
     talk(conversation)
 
 
-def test_too_many_connections_are_refused() -> None:
+def test_too_many_connections_are_refused_while_all_are_being_answered() -> None:
     async def conversation(one: Talk) -> None:
+        one.echo.gate = asyncio.Event()
+        one.send(post())
         second, wire = Connection(one.shared), Wire()
         second.connection_made(wire)
         assert wire.written.startswith(b"HTTP/1.1 503 ")
         assert wire.is_closing()
+        assert not one.wire.is_closing()
         one.connection.connection_lost(None)
         assert not one.shared.connections
 
     talk(conversation, max_connections=1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"", b""),
+        (b"POST / HTTP/1.1\r\nHo", b"HTTP/1.1 503 "),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nslow", b"HTTP/1.1 503 "),
+    ],
+)
+def test_who_is_silent_gives_way_to_another(sent: bytes, told: bytes) -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(sent)
+        second, wire = Connection(one.shared), Wire()
+        second.connection_made(wire)
+        assert one.wire.is_closing()
+        assert one.wire.written[: len(b"HTTP/1.1 503 ")] == told
+        assert one.shared.connections == {second}
+        second.data_received(post())
+        await wire.until(1)
+        assert wire.written.startswith(b"HTTP/1.1 200 ")
+
+    talk(conversation, max_connections=1)
+
+
+def test_who_waits_for_a_request_gives_way_before_who_has_sent_a_part() -> None:
+    async def conversation(one: Talk) -> None:
+        one.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nslow")
+        idle, wire = Connection(one.shared), Wire()
+        idle.connection_made(wire)
+        one.clock.now += 2  # who has just come may be about to ask
+        Connection(one.shared).connection_made(Wire())
+        assert (wire.is_closing(), one.wire.is_closing()) == (True, False)
+
+    talk(conversation, max_connections=2)
 
 
 def test_what_breaks_behind_it_closes_the_connection() -> None:
@@ -881,7 +919,7 @@ def test_in_the_end_a_request_of_which_a_part_has_come_is_refused() -> None:
     async def conversation(one: Talk) -> None:
         one.send(post("/1") + post("/2")[:30])
         await turns()
-        one.connection.cut()
+        one.connection.cut("the server ends")
         await turns()
         assert drained(one) == [(200, None), (503, "close")]
         assert one.wire.is_closing()
@@ -891,7 +929,7 @@ def test_in_the_end_a_request_of_which_a_part_has_come_is_refused() -> None:
 
 def test_in_the_end_nothing_is_said_to_who_asks_nothing() -> None:
     async def conversation(one: Talk) -> None:
-        one.connection.cut()
+        one.connection.cut("the server ends")
         one.connection.abort()
         assert (one.wire.written, one.wire.aborted) == (b"", True)
         one.connection.connection_lost(None)

@@ -251,7 +251,7 @@ def test_sm_9_the_end_is_said_and_confirmed(samples: Service) -> None:
         await asyncio.sleep(0)
         (stream,) = one.shared.connections
         assert stream.is_idle
-        stream.cut()
+        stream.cut("the server ends")
         one.flush()
         assert one.client.close_rcvd is not None
         assert (one.client.close_rcvd.code, one.line.is_closing()) == (1001, True)

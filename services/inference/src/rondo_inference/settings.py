@@ -24,7 +24,7 @@ class Settings(AwsSettings):
         max_body_bytes: a longer request body is refused with 413 (SageMaker allows 25 MB).
         max_buffered_bytes: what the bodies of all requests may have together while they are read
             and answered; more is refused with 503.
-        max_connections: more are refused with 503.
+        max_connections: for another, one that is silent gives way; if all are being answered, 503.
         max_requests: so many may be under way; more are refused with 503.
         header_seconds: from a request's first byte to the end of its headers, then 408.
         body_seconds: from the headers to the end of the body, then 408.

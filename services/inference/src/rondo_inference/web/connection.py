@@ -8,7 +8,7 @@ from rondo_inference.contracts.messages import Answer
 from rondo_inference.web.incoming import Incoming
 from rondo_inference.web.message import Message
 from rondo_inference.web.outgoing import Outgoing
-from rondo_inference.web.shared import Shared
+from rondo_inference.web.shared import CROWDED, MOST_AT_ONCE, MOST_WAITING, Shared
 from rondo_inference.web.started import started
 from rondo_inference.web.stream import Stream, handshake
 from rondo_inference.web.written import written
@@ -16,10 +16,6 @@ from rondo_inference.web.written import written
 __all__ = ["Connection"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_MOST_WAITING = 8
-"""Requests of one connection that were read and wait for their turn; then reading stops."""
-_MOST_AT_ONCE = 256
-"""What was read at once may have many more, of which each takes 20 times its bytes."""
 
 
 class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them)
@@ -48,8 +44,8 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         self._outgoing = Outgoing(cast("asyncio.Transport", transport), self._shared.time())
-        if len(self._shared.connections) >= self._rules.max_connections:
-            self._incoming.refuse(503, "too many connections; try again")
+        if not self._shared.has_room():
+            self._incoming.refuse(503, CROWDED)
             return
         self._shared.connections.add(self)
 
@@ -98,8 +94,8 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         self._shared.latest = self
         if not self._at_once:
             self._go_on()
-        if len(self._waiting) >= _MOST_AT_ONCE:
-            text = f"{_MOST_AT_ONCE} requests wait for their turn; read their answers first"
+        if len(self._waiting) >= MOST_AT_ONCE:
+            text = f"{MOST_AT_ONCE} requests wait for their turn; read their answers first"
             self._incoming.refuse(503, text)
 
     def invite(self) -> None:
@@ -128,10 +124,15 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
         if self._outgoing is not None:
             self._outgoing.transport.close()
 
-    def cut(self) -> None:
+    @property
+    def silent_until(self) -> float | None:
+        """See ``Closing``."""
+        return self.deadline if self.is_answered and not self._read_paused else None
+
+    def cut(self, why: str) -> None:
         """Refuse a request of which only a part has come."""
         if self._incoming.reading:
-            self._incoming.refuse(503, "the server ends; try again")
+            self._incoming.refuse(503, why)
 
     def abort(self) -> None:
         """Close it; what was written and not taken is lost."""
@@ -157,7 +158,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
             self._next()
         if outgoing is None or outgoing.transport.is_closing():
             return
-        full = self._write_paused or len(self._waiting) >= _MOST_WAITING
+        full = self._write_paused or len(self._waiting) >= MOST_WAITING
         if full != self._read_paused:
             self._read_paused = full
             transport = outgoing.transport

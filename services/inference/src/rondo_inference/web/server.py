@@ -154,7 +154,7 @@ async def _finish(shared: Shared) -> None:
             if connection.is_idle:
                 connection.close()
     for connection in list(shared.connections):
-        connection.cut()
+        connection.cut("the server ends; try again")
     await asyncio.sleep(TICK_SECONDS)
     for connection in list(shared.connections):
         connection.abort()

@@ -8,7 +8,22 @@ from rondo_inference.contracts.messages import Answer
 from rondo_inference.web.admission import Admission
 from rondo_inference.web.budget import Budget
 
-__all__ = ["App", "Closing", "ConnectionRules", "Shared"]
+__all__ = [
+    "CROWDED",
+    "MOST_AT_ONCE",
+    "MOST_WAITING",
+    "App",
+    "Closing",
+    "ConnectionRules",
+    "Shared",
+]
+
+CROWDED = "too many connections; try again"
+
+MOST_WAITING = 8
+"""Requests of one connection that were read and wait for their turn; then reading stops."""
+MOST_AT_ONCE = 256
+"""What was read at once may have many more, of which each takes 20 times its bytes."""
 
 
 class Closing(Protocol):
@@ -19,6 +34,11 @@ class Closing(Protocol):
         """Whether no request is being read or answered, or may be on its way."""
         ...
 
+    @property
+    def silent_until(self) -> float | None:
+        """When it is closed if nothing comes; None: it is being answered, or meant to be silent."""
+        ...
+
     def close(self) -> None:
         """Close it; what was written is still sent."""
         ...
@@ -27,7 +47,7 @@ class Closing(Protocol):
         """Close it if it took too long."""
         ...
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         """Refuse a request of which only a part has come, and take no other."""
         ...
 
@@ -69,7 +89,8 @@ class ConnectionRules:
         write_seconds: a caller that takes nothing of its answer for so long is cut off.
         idle_seconds: a connection without a request is closed after that; longer than a load
             balancer keeps one (60 s), so that the balancer closes it first.
-        max_connections: more are refused with 503.
+        max_connections: for another one, the silent one that would be closed soonest gives way;
+            where all are being answered it is refused with 503.
     """
 
     max_body_bytes: int = 25 * 1024 * 1024
@@ -108,6 +129,27 @@ class Shared:
     def __post_init__(self) -> None:
         """Be as patient as the rules say."""
         self.write_seconds = self.rules.write_seconds
+
+    def has_room(self) -> bool:
+        """Return whether another connection may come; a silent one gives way to it if need be.
+
+        Who only holds connections, or sends a byte now and then, so keeps nobody out: those who
+        wait for a request go before those who have sent a part of one.
+        """
+        if len(self.connections) < self.rules.max_connections:
+            return True
+        silent = [
+            (not one.is_idle, until, one)
+            for one in self.connections
+            if (until := one.silent_until) is not None
+        ]
+        if not silent:
+            return False
+        *_, victim = min(silent, key=lambda found: found[:2])
+        self.connections.discard(victim)
+        victim.cut(CROWDED)
+        victim.close()
+        return True
 
     @property
     def budget(self) -> Budget:

@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 from rondo_inference.contracts.messages import Answer, json_answer
 from rondo_inference.web.admission import Admission
 from rondo_inference.web.outgoing import Outgoing
-from rondo_inference.web.shared import Shared
+from rondo_inference.web.shared import MOST_AT_ONCE, MOST_WAITING, Shared
 
 __all__ = ["Stream", "handshake"]
 
@@ -30,12 +30,6 @@ STREAM_SECONDS = 300.0
 
 _CLOSE_SECONDS = 2.0
 """So long it may take the caller to say that it closes too."""
-
-_MOST_WAITING = 8
-"""Messages that were read and wait for their turn; then reading stops."""
-
-_MOST_AT_ONCE = 256
-"""What was read at once may have many more, of which each takes 20 times its bytes."""
 
 _PIECE_BYTES = 64
 """What a piece of a message takes beside its bytes: a message may come byte by byte."""
@@ -134,12 +128,16 @@ class Stream(asyncio.Protocol):
         """Whether no message is being read or answered."""
         return self._task is None and not self._waiting and not self._held
 
+    silent_until = None
+    """See ``Closing``: a stream may wait for its next message."""
+
     def close(self) -> None:
         """Say that this end goes away; the caller says so too, and is cut off if it does not."""
         self._end(CloseCode.GOING_AWAY)
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         """Take no more messages."""
+        del why  # going away is what it is told
         self.close()
 
     def abort(self) -> None:
@@ -168,7 +166,7 @@ class Stream(asyncio.Protocol):
         known = min(self._held, len(body))
         if self._kind is _TEXT and not _is_unicode(body):
             self._end(CloseCode.INVALID_DATA)
-        elif len(self._waiting) < _MOST_AT_ONCE and self._shared.budget.take(len(body) - known):
+        elif len(self._waiting) < MOST_AT_ONCE and self._shared.budget.take(len(body) - known):
             self._held -= known
             self._waiting.append(_Message(body, len(body)))
         else:
@@ -206,7 +204,7 @@ class Stream(asyncio.Protocol):
             self._shared.app.expect(1)
             self._task = asyncio.get_running_loop().create_task(self._respond(self._answering))
             self._task.add_done_callback(self._done)
-        full = self._write_paused or len(self._waiting) >= _MOST_WAITING
+        full = self._write_paused or len(self._waiting) >= MOST_WAITING
         if full != self._read_paused and not transport.is_closing():
             self._read_paused = full
             (transport.pause_reading if full else transport.resume_reading)()
