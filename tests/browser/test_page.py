@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,26 @@ def test_a_wrong_value_gets_the_focus_and_its_rule(visitor: Visitor) -> None:
     assert "row 0, column 'mean smoothness': 'smooth' is not a number" in answer(page)
     assert reply.value.status == 400
     visitor.complaints.clear()  # the browser's own line about a status of 400
+
+
+def test_the_button_of_a_row_is_pressed_with_the_keyboard(visitor: Visitor) -> None:
+    page = visitor.open(TABLE)
+
+    page.locator("#row button").press("Enter")
+
+    expect(page.locator(".prediction")).to_be_visible()
+    expect(page.locator("#row button")).to_be_focused()
+
+
+def test_an_answer_leaves_the_focus_where_the_visitor_went_meanwhile(visitor: Visitor) -> None:
+    page = visitor.open(TABLE)
+
+    page.evaluate(
+        "document.querySelector('#row button').click(); document.querySelector('#csv').focus()"
+    )
+
+    expect(page.locator(".prediction")).to_be_visible()
+    expect(page.locator("#csv")).to_be_focused()
 
 
 # --- a CSV ----------------------------------------------------------------------------------------
@@ -258,16 +279,59 @@ def test_pictures_of_another_size_are_refused_or_resized(visitor: Visitor) -> No
     expect(page.locator("tbody tr td > strong")).to_have_text(["0", "7"])
 
 
-# --- tensors --------------------------------------------------------------------------------------
+# --- every form -----------------------------------------------------------------------------------
 
 
-def test_a_model_of_which_only_tensors_are_known_is_asked_by_json(visitor: Visitor) -> None:
-    page = visitor.open(IDENTITY)
+def fill_row(page: Page) -> str:
+    page.locator("#field-0").fill("28.5")
+    return "#row button"
 
+
+def fill_csv(page: Page) -> str:
+    page.locator("#csv").set_input_files(as_csv(patients(0)))
+    page.locator(".prediction").wait_for()  # a file that is chosen is sent at once
+    return "form:has(#csv) button >> nth=0"
+
+
+def fill_pictures(page: Page) -> str:
+    page.locator("#pictures").set_input_files(picture(0))
+    page.locator(".prediction").wait_for()
+    return "form:has(#pictures) button >> nth=0"
+
+
+def fill_canvas(page: Page) -> str:
+    draw(page, ONE)
+    page.locator(".prediction").wait_for()
+    return ".draw button >> nth=0"
+
+
+def fill_body(page: Page) -> str:
     page.locator("#body").fill(page.locator("#body").input_value().replace("[[0.0]]", "[[2.5]]"))
-    page.get_by_role("button", name="Predict").click()
+    return "form:has(#body) button"
 
-    expect(page.locator("#answer pre")).to_contain_text('"OUTPUT_FP64":[[2.5]]')
+
+@pytest.mark.parametrize(
+    ("path", "fill", "told"),
+    [
+        (TABLE, fill_row, "malignant"),
+        (TABLE, fill_csv, "malignant"),
+        (DIGITS, fill_pictures, "0"),
+        (DIGITS, fill_canvas, "1"),
+        (IDENTITY, fill_body, '"OUTPUT_FP64":[[2.5]]'),
+    ],
+)
+def test_the_button_of_a_form_is_clicked_and_keeps_the_focus(
+    visitor: Visitor, path: str, fill: Callable[[Page], str], told: str
+) -> None:
+    page = visitor.open(path)
+    button = page.locator(fill(page))
+    page.evaluate("document.getElementById('answer').replaceChildren()")
+
+    button.click()
+
+    expect(page.locator("#answer :is(.prediction, pre)")).to_contain_text(told)
+    expect(page.locator("#answer [role=alert]")).to_have_count(0)
+    expect(button).to_be_focused()
 
 
 # --- everywhere -----------------------------------------------------------------------------------

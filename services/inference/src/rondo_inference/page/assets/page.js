@@ -32,10 +32,12 @@ function show(text, form, answer) {
   answer.replaceChildren(...page.getElementById("answer").childNodes);
   const renewed = "renew" in form.dataset && page.getElementById(form.id);
   if (!renewed) return;
-  const focused = document.activeElement.id;
+  const focused = document.activeElement;
+  const inside = form.contains(focused);
   form.replaceChildren(...renewed.childNodes);
   const faulty = form.querySelector("[aria-invalid=true]");
-  (faulty ?? (focused && document.getElementById(focused)) ?? form.querySelector("button"))?.focus();
+  const same = document.getElementById(focused.id) ?? form.querySelector("button");
+  (faulty ?? (inside ? same : null))?.focus();
 }
 
 function complain(answer, text) {
