@@ -12,12 +12,19 @@ from rondo_core.model_inputs import decode_rows
 from rondo_core.model_layers import Dense
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes, Number
-from rondo_inference.domain.answers import csv_answer, labelled_rows, tensor_answer
+from rondo_inference.domain.answers import (
+    NOT_FINITE,
+    csv_answer,
+    labelled_rows,
+    set_aside,
+    tensor_answer,
+)
 from rondo_inference.domain.backoff import backoff_seconds
 from rondo_inference.domain.cpus import usable_cpus
 from rondo_inference.domain.csv_rows import decode_csv
 from rondo_inference.domain.predict_body import decode_predict_body
-from rondo_inference.domain.row_faults import RowFaults
+from rondo_inference.domain.row_faults import RowFault, RowFaults
+from rondo_inference.domain.tensor_json import encode_json
 from rondo_inference.domain.tensor_text import decode_tensor
 from tests.unit.rondo_inference.exported import PRICES, SHAPES
 
@@ -316,6 +323,38 @@ def test_a_csv_answer_has_a_line_per_row_and_short_numbers() -> None:
         "light,0.9,0.1",
     ]
     assert csv_answer(PRICES, AMOUNTS).decode().splitlines() == ["price", "12.5", "-0.1"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_row_with_an_output_that_is_not_finite_has_no_label_and_is_strict_json(
+    bad: float,
+) -> None:
+    outputs = np.array([[0.25, 0.75], [0.25, bad]], np.float32)
+
+    first, second = labelled_rows(SHAPES, outputs)
+
+    assert first == {"label": "dark", "probabilities": {"light": 0.25, "dark": 0.75}}
+    assert second == {"label": None, "probabilities": {"light": 0.25, "dark": None}}
+    assert labelled_rows(PRICES, outputs[:, 1:]) == [{"price": 0.75}, {"price": None}]
+    assert json.loads(encode_json(second), parse_constant=pytest.fail) == second
+    assert csv_answer(SHAPES, outputs).decode().splitlines()[1:] == [
+        "dark,0.25,0.75",
+        f",0.25,{bad}",
+    ]
+
+
+def test_rows_that_are_answered_with_what_is_not_finite_are_faults_among_the_others() -> None:
+    outputs = np.array([[1, 2], [np.nan, 2], [1, 2], [1, np.inf]], np.float32)
+
+    told, faults = set_aside([RowFault(1, "a", "is empty"), RowFault(3, "a", "bad")], outputs)
+
+    assert told.tolist() == [True, False, True, False]
+    assert [(fault.row, fault.rule) for fault in faults] == [
+        (1, "is empty"),
+        (2, NOT_FINITE),
+        (3, "bad"),
+        (5, NOT_FINITE),
+    ]
 
 
 def test_a_label_with_a_comma_stays_one_cell() -> None:

@@ -17,7 +17,7 @@ from rondo_inference.batch.ports import ChunkLimits, Hints, Models, Ports
 from rondo_inference.domain.batch_changes import begin_changes, scored_change
 from rondo_inference.domain.batch_job import BatchJob, ChunkRow, chunk_key, chunk_row_key
 from rondo_inference.domain.batch_media import LINES, NPY, PICTURES
-from rondo_inference.domain.batch_output import ScoredChunk, output_lines, pack
+from rondo_inference.domain.batch_output import ScoredChunk, answered, output_lines, pack
 from rondo_inference.domain.batch_plan import Plan
 from rondo_inference.domain.batch_records import (
     Records,
@@ -126,8 +126,9 @@ def _scored(
     spec = models.spec(job.alias)
     records = _read(job, plan, index, ports=ports, models=models)
     outputs = _predicted(models.engine(job.alias), spec, records.inputs, rows)
-    lines = output_lines(spec, job.accept, records, outputs, file_names(plan, index))
     beyond = sum(one.rows for one in warned(spec.input, records.inputs))
+    records, outputs = answered(records, outputs)
+    lines = output_lines(spec, job.accept, records, outputs, file_names(plan, index))
     content = pack(ScoredChunk(records=records.total, faults=records.faults), lines)
     return _Scored(content, records.total, beyond)
 

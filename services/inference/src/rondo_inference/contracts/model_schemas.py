@@ -21,6 +21,10 @@ __all__ = [
 Schema = dict[str, Any]
 
 _NUMBER = {"type": "number"}
+_FINITE: Schema = {
+    "type": ["number", "null"],
+    "description": "null: the model answers with NaN or Infinity",
+}
 _LARGEST = float(np.finfo(np.float32).max)
 _CELL = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
 _BYTES: Schema = {
@@ -69,7 +73,12 @@ def prediction_schema(served: ServedModel) -> Schema:
     if spec is None:
         return _row_of(served.signature.outputs, sent=False)
     outputs = len(spec.outputs)
-    found = {"type": "array", "items": _NUMBER, "minItems": outputs, "maxItems": outputs}
+    found: Schema = {
+        "type": "array",
+        "items": _ANY_NUMBER,
+        "minItems": outputs,
+        "maxItems": outputs,
+    }
     if isinstance(spec.output, Classes):
         found["description"] = f"probabilities of {', '.join(spec.output.labels[:20])}"
     return found
@@ -81,9 +90,9 @@ def labelled_schema(served: ServedModel) -> Schema:
     if spec is None:
         return prediction_schema(served)
     if not isinstance(spec.output, Classes):
-        return _object({spec.output.name: _NUMBER})
-    shares = _object(dict.fromkeys(spec.output.labels, _NUMBER))
-    return _object({"label": {"enum": list(spec.output.labels)}, "probabilities": shares})
+        return _object({spec.output.name: _FINITE})
+    shares = _object(dict.fromkeys(spec.output.labels, _FINITE))
+    return _object({"label": {"enum": [*spec.output.labels, None]}, "probabilities": shares})
 
 
 def tensor_schema(info: TensorInfo, *, sent: bool) -> Schema:

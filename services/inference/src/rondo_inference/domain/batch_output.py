@@ -6,19 +6,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import msgspec
-import numpy as np
 
 from rondo_core.input_bounds import tells, told_by_row
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
-from rondo_inference.domain.answers import labelled_rows
+from rondo_inference.domain.answers import labelled_rows, likeliest, set_aside
 from rondo_inference.domain.batch_records import Records
 from rondo_inference.domain.row_faults import RowFault
 from rondo_inference.domain.spreadsheets import as_text
 from rondo_inference.domain.tensor_json import encode_json
 
-__all__ = ["ScoredChunk", "failure_lines", "output_head", "output_lines", "pack", "unpack"]
+__all__ = [
+    "ScoredChunk",
+    "answered",
+    "failure_lines",
+    "output_head",
+    "output_lines",
+    "pack",
+    "unpack",
+]
 
 CSV = "text/csv"
 _LENGTH_BYTES = 4
@@ -52,6 +59,12 @@ def unpack(content: bytes) -> tuple[ScoredChunk, bytes]:
     return msgspec.json.decode(content[_LENGTH_BYTES:stop], type=ScoredChunk), content[stop:]
 
 
+def answered(records: Records, outputs: Float32Array) -> tuple[Records, Float32Array]:
+    """Return records and outputs of which every output is finite; the others are faults as well."""
+    told, faults = set_aside(records.faults, outputs)
+    return Records(records.inputs[told], faults, records.total), outputs[told]
+
+
 def output_head(spec: ModelSpec, media: str, *, named: bool) -> bytes:
     """Return what the output begins with: in CSV the names of its columns.
 
@@ -80,7 +93,7 @@ def output_lines(
         spec: of the model.
         media: CSV or JSON lines.
         records: what was read.
-        outputs: (fitting, outputs), what the model said.
+        outputs: (fitting, outputs), what the model said; finite, see ``answered``.
         names: of the records' files, where they come from files.
     """
     if media == CSV:
@@ -145,9 +158,8 @@ def _csv_cells(spec: ModelSpec, outputs: Float32Array) -> list[list[str]]:
     cells: list[list[str]] = outputs.astype(str).tolist()  # the shortest text that is this float32
     if not isinstance(spec.output, Classes):
         return [[*row, ""] for row in cells]
-    best = np.argmax(outputs, axis=1).tolist()
-    labels = [as_text(label) for label in spec.output.labels]
-    return [[labels[at], *row, ""] for at, row in zip(best, cells, strict=True)]
+    labels = [as_text(label or "") for label in likeliest(spec.output, outputs)]
+    return [[label, *row, ""] for label, row in zip(labels, cells, strict=True)]
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:

@@ -15,12 +15,12 @@ from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
-from rondo_inference.domain.answers import csv_answer
+from rondo_inference.domain.answers import csv_answer, set_aside
 from rondo_inference.domain.row_faults import RowFault
 from rondo_inference.domain.spreadsheets import as_text
 from rondo_inference.page.forms import Asked
 
-__all__ = ["MOST_LINES", "ROWS_AT_ONCE", "Bar", "Line", "Outcome", "as_csv", "outcome"]
+__all__ = ["MOST_LINES", "ROWS_AT_ONCE", "Bar", "Line", "Outcome", "answered", "as_csv", "outcome"]
 
 MOST_LINES = 100
 """So many rows are shown, and so many more of those that are refused; the file has them all."""
@@ -87,8 +87,14 @@ class Outcome:
     lines: tuple[Line, ...]
 
 
+def answered(asked: Asked, outputs: Float32Array) -> tuple[Asked, Float32Array]:
+    """Return rows and outputs of which every output is finite; the others are refused as well."""
+    told, faults = set_aside(asked.faults, outputs)
+    return replace(asked, inputs=asked.inputs[told], faults=faults), outputs[told]
+
+
 def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
-    """Return what is shown of the answer to ``asked``: (n, outputs) for its n good rows."""
+    """Return what is shown of the answer to ``asked``: (n, outputs) for its n good rows, finite."""
     rows = len(asked.inputs) + len(asked.faults)
     faults = {fault.row: fault for fault in asked.faults}
     bars = _BARS_ALONE if rows == 1 else _BARS_IN_A_TABLE

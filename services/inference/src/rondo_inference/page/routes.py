@@ -37,7 +37,7 @@ from rondo_inference.page import job_routes
 from rondo_inference.page.asked import check_site, version_of
 from rondo_inference.page.forms import Asked, Sent, read, read_sent, sample_csv
 from rondo_inference.page.model_page import ModelPage, Said
-from rondo_inference.page.outcomes import as_csv, outcome
+from rondo_inference.page.outcomes import answered, as_csv, outcome
 from rondo_inference.page.pages import Pages, Refuse, attachment, error_text
 from rondo_inference.page.views import cards
 from rondo_inference.registry.served import ServedModel
@@ -138,6 +138,8 @@ class _Door:
         if served.spec is None:
             return Said(text=await self._tensors(served, sent))
         asked, outputs = await self._rows(served, served.spec, sent)
+        if sent.kind == "row" and asked.faults:
+            return Said(error=asked.faults[0].rule)
         if sent.as_file:
             body = await self._aside(as_csv, served.spec, asked, outputs)
             return attachment(body, _CSV, f"{served.name}-v{served.version}.csv")
@@ -153,7 +155,7 @@ class _Door:
             return asked, np.empty((0, len(spec.outputs)), np.float32)
         beyond = await self._aside(beyond_bounds, served, (asked.inputs,))
         (outputs,) = await self.inference.predict(served, (asked.inputs,), beyond=beyond)
-        return asked, outputs
+        return await self._aside(answered, asked, outputs)
 
     async def _tensors(self, served: ServedModel, sent: Sent) -> str:
         body = sent.values.get("body", "").encode()
