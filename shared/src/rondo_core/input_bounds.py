@@ -19,7 +19,7 @@ from rondo_core.errors import RowInvalid
 from rondo_core.input_schema import Column, ImageInput, NumberColumn, OutOfRange, TableInput
 from rondo_core.layout import Float32Array
 
-__all__ = ["Beyond", "refuse_beyond", "tells", "told_by_row", "warned"]
+__all__ = ["Beyond", "refuse_beyond", "shown", "tells", "told_by_row", "warned"]
 
 _Bound = Literal["minimum", "maximum"]
 _MOST_TOLD = 5
@@ -82,6 +82,15 @@ def warned(schema: TableInput | ImageInput, values: Float32Array) -> tuple[Beyon
     return tuple(beyond for _, beyond in sorted(found, key=itemgetter(0)))
 
 
+def shown(number: np.float32) -> str:
+    """Return the shortest text that is this float32, which is what somebody sent, most likely.
+
+    >>> shown(np.float32(0.1)), shown(np.float32(1234567)), f"{np.float32(0.1)}"
+    ('0.1', '1234567.0', '0.10000000149011612')
+    """
+    return f"{float(str(number))}"
+
+
 def tells(schema: TableInput | ImageInput) -> bool:
     """Say whether there are bounds beyond which numbers are only told."""
     return isinstance(schema, TableInput) and _bounds(schema, "warn") is not None
@@ -111,7 +120,11 @@ def _places(
     below = values < bounds[0]
     for row, position in np.argwhere(below | (values > bounds[1])).tolist():
         word: _Bound = "minimum" if below[row, position] else "maximum"
-        yield row, position, f"{values[row, position]} is {_rule(schema.columns[position], word)}"
+        yield (
+            row,
+            position,
+            f"{shown(values[row, position])} is {_rule(schema.columns[position], word)}",
+        )
 
 
 @lru_cache(maxsize=256)

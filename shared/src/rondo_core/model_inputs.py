@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondo_core.errors import Invalid, RowInvalid
-from rondo_core.input_bounds import refuse_beyond
+from rondo_core.input_bounds import refuse_beyond, shown
 from rondo_core.input_schema import CategoryColumn, Column, ImageInput, TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
@@ -109,7 +109,7 @@ def _check_range(values: Float32Array, column: str | None, low: float, high: flo
 def _refuse(wrong: NDArray[np.bool_], values: Float32Array, column: str | None, rule: str) -> None:
     if wrong.any():
         where = np.unravel_index(int(wrong.argmax()), wrong.shape)
-        raise RowInvalid(int(where[0]), column, f"{values[where]} is {rule}")
+        raise RowInvalid(int(where[0]), column, f"{shown(values[where])} is {rule}")
 
 
 def _table(schema: TableInput, rows: Sequence[Row]) -> Float32Array:

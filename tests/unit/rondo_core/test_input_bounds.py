@@ -1,6 +1,7 @@
 """Numbers beyond the bounds of their columns: refused or told, whatever way they came in."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -114,6 +115,20 @@ def test_what_is_only_told_is_told_by_column_with_its_rows_counted() -> None:
         0: "column 'rooms': 10.0 is above maximum 9; column 'area': 9.0 is below minimum 10",
         2: "column 'rooms': 11.0 is above maximum 9",
     }
+
+
+@pytest.mark.parametrize("sent", ["-0.1", "1e+30", "-1234567.0", "16777216.0"])
+def test_the_number_that_was_sent_is_told_and_not_all_digits_of_its_float32(sent: str) -> None:
+    column = NumberColumn(name="a", minimum=0, maximum=9, out_of_range="warn")
+    table = TableInput(columns=(column,))
+    picture = msgspec.structs.replace(PRICES, input=ImageInput(height=1, width=1))
+    values = np.array([[sent]], np.float32)
+
+    (told,) = told_by_row(table, values).values()
+
+    assert told.startswith(f"column 'a': {sent} is ")
+    with pytest.raises(RowInvalid, match=f"{re.escape(sent)} is not in 0"):
+        check_inputs(picture, values.reshape(1, 1, 1, 1))
 
 
 def test_a_row_that_is_beyond_everywhere_is_told_in_short() -> None:
