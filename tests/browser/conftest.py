@@ -1,5 +1,7 @@
 """Debian's Chromium, and a server alone on build/models as ``rondo-inference serve`` starts it."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -7,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,22 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the models to who has a key; ``digits`` is one for that model alone."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.json"
+    digest = hashlib.sha256(b"digits").hexdigest()
+    keys.write_text(json.dumps([{"sha256": digest, "models": ["digits"]}]))
+    with serving(API_KEYS_FILE=str(keys)) as address:
+        yield address
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[str]:
     missing = [name for name in NEEDED if not (MODELS / name).is_dir()]
     if missing:
         pytest.exit(f"build/models lacks {', '.join(missing)}: make sample-models", 1)
@@ -53,7 +71,8 @@ def server() -> Iterator[str]:
     program = str(Path(sys.executable).parent / "rondo-inference")
     process = subprocess.Popen(
         [program, "serve", "--models", str(MODELS), "--port", str(port)],
-        env={"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1", "LOG_LEVEL": "WARNING"},
+        env={"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1", "LOG_LEVEL": "WARNING"}
+        | settings,
     )
     deadline = time.monotonic() + SECONDS
     while not is_ready(f"http://127.0.0.1:{port}/readyz"):
@@ -120,6 +139,14 @@ class Visitor:
 def visitor(chromium: Browser, server: str) -> Iterator[Visitor]:
     with ExitStack() as stack:
         found = Visitor(chromium, server, stack)
+        yield found
+    assert found.complaints == []
+
+
+@pytest.fixture
+def guarded_visitor(chromium: Browser, guarded_server: str) -> Iterator[Visitor]:
+    with ExitStack() as stack:
+        found = Visitor(chromium, guarded_server, stack)
         yield found
     assert found.complaints == []
 

@@ -17,7 +17,8 @@ from tests.browser.conftest import Visitor
 TABLE = "/page/models/breast-cancer"
 DIGITS = "/page/models/digits"
 IDENTITY = "/page/models/identity"
-PAGES = ("/", TABLE, DIGITS, IDENTITY)
+DOCS = "/docs"
+PAGES = ("/", DOCS, TABLE, DIGITS, IDENTITY)
 SCRIPT = "<img src=x onerror=alert(1)>"
 ONE = ((0.5, 0.1), (0.5, 0.5), (0.5, 0.9))
 
@@ -349,8 +350,18 @@ def filled(visitor: Visitor, path: str, **options: object) -> Page:
     elif path == IDENTITY:
         page.get_by_role("button", name="Predict").click()
         page.locator("#answer pre").wait_for()
-    answer(page) if path != "/" else None
+    answer(page) if path not in {"/", DOCS} else None
     return page
+
+
+def test_the_documents_lead_back_and_have_the_mark(visitor: Visitor) -> None:
+    page = visitor.open("/")
+    page.get_by_role("link", name="API").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("What this server answers")
+    expect(page.get_by_text("/v1/models/digits:predict")).to_be_visible()
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Models")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -395,6 +406,34 @@ def test_axe_finds_nothing_serious(visitor: Visitor, path: str, scheme: str) -> 
         if one["impact"] in {"serious", "critical"}
     ]
     assert serious == []
+
+
+def test_a_key_for_one_model_opens_every_link_that_is_shown(
+    guarded_visitor: Visitor,
+) -> None:
+    page = guarded_visitor.open("/", http_credentials={"username": "any", "password": "digits"})
+
+    expect(page.locator(".cards strong")).to_have_text(["digits"])
+    for link in ("digits", "Rondo", "API", "openapi.json"):
+        with page.expect_navigation() as reply:
+            page.get_by_role("link", name=link).first.click()
+        assert reply.value.status == 200
+
+
+def test_a_key_for_another_model_is_refused_in_plain_words(guarded_visitor: Visitor) -> None:
+    page = guarded_visitor.open(TABLE, http_credentials={"username": "", "password": "digits"})
+
+    expect(page.get_by_role("alert")).to_have_text("the key is not for model 'breast-cancer'")
+    page.get_by_role("link", name="The models of your key").click()
+    expect(page.locator(".cards strong")).to_have_text(["digits"])
+    guarded_visitor.complaints.clear()  # the browser's own line about a status of 403
+
+
+def test_a_wrong_key_is_refused_in_plain_words(guarded_visitor: Visitor) -> None:
+    page = guarded_visitor.open(TABLE, http_credentials={"username": "", "password": "wrong"})
+
+    expect(page.get_by_role("alert")).to_contain_text("the key is the password")
+    guarded_visitor.complaints.clear()  # the browser's own line about a status of 401
 
 
 def test_without_script_every_form_but_the_canvas_works(visitor: Visitor) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import hashlib
+import html
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,10 +65,7 @@ def test_a_key_is_for_its_models(guarded: Service) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
         ("GET", "/catalogue"),
-        ("GET", "/docs"),
-        ("GET", "/openapi.json"),
         ("GET", "/v2/models/stats"),
         ("POST", "/v2/repository/index"),
     ],
@@ -79,6 +77,16 @@ def test_what_tells_of_all_models_needs_a_key_for_all(
 
     assert (some.status, everything.status) == (403, 200)
     assert b"floats" not in some.body
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
+def test_what_lists_models_lists_those_of_the_key(guarded: Service, path: str) -> None:
+    some, everything = (guarded.ask("GET", path, x_api_key=key) for key in ("some", "all"))
+
+    assert (some.status, everything.status) == (200, 200)
+    assert b"prices" in some.body
+    assert b"floats" not in some.body
+    assert b"floats" in everything.body
 
 
 @pytest.mark.parametrize(
@@ -178,12 +186,18 @@ def test_a_browser_asks_for_the_key_and_sends_it_as_a_password(guarded: Service)
     ]
     pages = [
         guarded.ask("GET", path, authorization=basic("all")).status
-        for path in ("/", "/page/models/prices", "/page/models/prices/sample.csv")
+        for path in (
+            "/",
+            "/page/models/prices",
+            "/page/models/prices/sample.csv",
+            "/docs",
+            "/openapi.json",
+        )
     ]
 
     assert first.headers["www-authenticate"] == 'Basic realm="Rondo", charset="UTF-8"'
     assert wrong == [401] * 4
-    assert pages == [200] * 3
+    assert pages == [200] * 5
 
 
 def test_a_password_opens_nothing_that_another_site_could_misuse(guarded: Service) -> None:
@@ -204,6 +218,49 @@ def test_a_password_is_for_its_models_too(guarded: Service) -> None:
     other = guarded.ask("GET", "/page/models/floats", authorization=sent).status
 
     assert (own, other) == (200, 403)
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "status", "words"),
+    [
+        ("/", "", 401, "the key is the password"),
+        ("/page/models/prices", basic("wrong"), 401, "the key is the password"),
+        ("/page/models/floats", basic("some"), 403, "the key is not for model 'floats'"),
+        ("/nowhere", basic("some"), 404, "no such path: /nowhere"),
+    ],
+)
+def test_a_person_who_is_refused_reads_a_page_and_a_program_json(
+    guarded: Service, path: str, sent: str, status: int, words: str
+) -> None:
+    page = guarded.ask("GET", path, accept=BROWSER, authorization=sent)
+    plain = guarded.ask("GET", path, authorization=sent)
+
+    assert (page.status, plain.status) == (status, status)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert words in html.unescape(page.body.decode())
+    assert b"Bearer" not in page.body
+    assert page.headers.get("www-authenticate") == plain.headers.get("www-authenticate")
+    assert list(plain.json) == ["error"]
+
+
+def test_a_person_who_asks_too_often_reads_when_to_come_again(guarded: Service) -> None:
+    replies = [
+        guarded.ask("GET", "/", accept=BROWSER, authorization=basic("some")) for _ in range(4)
+    ]
+
+    assert replies[3].status == 429
+    assert b"come again in 0.50 s" in replies[3].body
+    assert replies[3].headers["retry-after"] == "1"
+
+
+def test_a_browser_that_asks_what_programs_ask_gets_their_refusal(guarded: Service) -> None:
+    reply = guarded.ask("GET", "/v2/models/prices", accept=BROWSER)
+
+    assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
+    assert list(reply.json) == ["error"]
 
 
 def test_only_short_paths_are_remembered_since_anybody_may_send_long_ones(guarded: Service) -> None:

@@ -15,6 +15,7 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.telemetry import Metrics
 from rondo_core.tracing import tracing
 from rondo_inference.batch.orders import Orders
+from rondo_inference.batch.results import store_origin
 from rondo_inference.batcher import Batcher
 from rondo_inference.contracts.multi_model import Describe
 from rondo_inference.contracts.table import DoorRules, every_route
@@ -23,6 +24,7 @@ from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.runtimes import Engines, open_engines
 from rondo_inference.handlers import Inference
+from rondo_inference.page.pages import Pages
 from rondo_inference.page.routes import routes as page_routes
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
@@ -225,9 +227,12 @@ def _app(plan: _Plan, inference: Inference) -> HttpApp:
         ready=plan.ready,
         healthy=(lambda: True) if many else plan.ready,
     )
-    pages = page_routes(inference, rules, readers=plan.readers, refuse=refusal)
+    pages = Pages.load(store_origin(plan.orders) if plan.orders is not None else None)
+    shown = page_routes(inference, rules, pages, readers=plan.readers, refuse=refusal)
     return HttpApp(
-        Admissions((*routes, *pages), inference.catalogue, _access(plan), settings.cors),
+        Admissions(
+            (*routes, *shown), inference.catalogue, pages.failure, _access(plan), settings.cors
+        ),
         inference,
         plan.readers,
         body_budget(settings),

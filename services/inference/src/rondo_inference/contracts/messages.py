@@ -64,6 +64,7 @@ class Request:
         query: what follows the question mark.
         body: the whole of it.
         asker: who asks, by the name that jobs have of their owner; None: no keys are asked for.
+        models: those that the caller's key is for; none: all of them.
     """
 
     path: Headers = field(default_factory=dict)
@@ -71,6 +72,11 @@ class Request:
     query: str = ""
     body: bytes = b""
     asker: str | None = None
+    models: tuple[str, ...] = ()
+
+    def may_ask(self, model: str) -> bool:
+        """Whether the caller's key is for a model."""
+        return not self.models or model in self.models
 
     def parameter(self, name: str) -> str | None:
         """Return the first value of a query parameter, or None."""
@@ -122,8 +128,8 @@ class Route:
         answer: makes the response; must not block.
         open: whether it needs no key: health and metrics.
         browser: whether a person asks, whose browser sends the key as a password.
-        about_server: whether it tells of no model, so that any key will do; what names no model
-            otherwise tells of all of them.
+        about_server: whether it tells of no model, or only of those that the key is for, so that
+            any key will do; what names no model otherwise tells of all of them.
         stream: the path that each message of a WebSocket here asks by POST; empty: none is spoken.
     """
 

@@ -1,7 +1,5 @@
-"""The OpenAPI document of what is served now, typed per model, and a page that shows it."""
+"""The OpenAPI document of what is served now, typed per model."""
 
-import html
-from functools import partial
 from importlib.metadata import version as installed
 
 from rondo_core.input_schema import ImageInput
@@ -9,6 +7,7 @@ from rondo_inference.contracts.messages import (
     CSV,
     JSON,
     Answer,
+    Request,
     Route,
     json_answer,
     route_pattern,
@@ -35,7 +34,7 @@ from rondo_inference.contracts.writers import LINES, NPY, NPZ
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["openapi", "routes"]
+__all__ = ["document", "openapi", "routes"]
 
 _ROWS = (CSV, LINES, NPY, NPZ)
 _FORM = "multipart/form-data"
@@ -50,16 +49,19 @@ def routes(catalogue: Catalogue, *, jobs: bool) -> tuple[Route, ...]:
         catalogue: what is served.
         jobs: whether there are batch jobs.
     """
-    document = partial(_document, catalogue, jobs)
-    return (
-        Route("openapi", "GET", route_pattern("/openapi.json"), lambda _: json_answer(document())),
-        Route("docs", "GET", route_pattern("/docs"), lambda _: _page(document())),
-    )
+
+    def answer(request: Request) -> Answer:
+        return json_answer(document(catalogue, request, jobs=jobs))
+
+    path = route_pattern("/openapi.json")
+    return (Route("openapi", "GET", path, answer, browser=True, about_server=True),)
 
 
-def _document(catalogue: Catalogue, jobs: bool) -> Schema:  # noqa: FBT001
+def document(catalogue: Catalogue, request: Request, *, jobs: bool) -> Schema:
+    """Return the document of the models that are loaded and that the caller may ask."""
     loaded = {slot.served.name: slot.served for slot in catalogue.slots() if slot.served}
-    return openapi([served for _, served in sorted(loaded.items())], jobs=jobs)
+    models = [served for name, served in sorted(loaded.items()) if request.may_ask(name)]
+    return openapi(models, jobs=jobs)
 
 
 def openapi(models: list[ServedModel], *, jobs: bool) -> Schema:
@@ -94,6 +96,7 @@ def openapi(models: list[ServedModel], *, jobs: bool) -> Schema:
         schemas |= _schemas(served)
     if len(models) == 1:
         paths["/invocations"] = {"post": _predict(models[0])}
+    _tag(paths, "the server")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Rondo inference", "version": installed("rondo-inference")},
@@ -124,7 +127,16 @@ def _paths(served: ServedModel, *, jobs: bool) -> Schema:
         },
         f"/v2/models/{name}/infer": {"post": _infer(served)},
     }
-    return found_paths | (job_paths(name, pictures=_takes_pictures(served)) if jobs else {})
+    found_paths |= job_paths(name, pictures=_takes_pictures(served)) if jobs else {}
+    _tag(found_paths, name)
+    return found_paths
+
+
+def _tag(paths: Schema, tag: str) -> None:
+    """Say what operations are about that do not say so yet."""
+    for methods in paths.values():
+        for found_operation in methods.values():
+            found_operation.setdefault("tags", [tag])
 
 
 def _schemas(served: ServedModel) -> Schema:
@@ -202,22 +214,3 @@ def _post(summary: str, body: Schema, answer: Schema, served: ServedModel) -> Sc
     success = found(answer, "predicted")
     success["200"]["content"] |= {media: {} for media in _ROWS}
     return operation(summary, success, "406", "415", requestBody=body_of(content))
-
-
-def _page(document: Schema) -> Answer:
-    rows = [
-        f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
-        f"<td>{html.escape(operation['summary'])}</td></tr>"
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
-    text = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Rondo inference</title>'
-        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" '
-        'content="light dark"><body style="font-family:sans-serif;margin:2rem;max-width:60rem">'
-        '<h1>What this server answers</h1><p>The whole of it, typed per model: <a href="'
-        '/openapi.json">openapi.json</a>.</p><table><thead><tr><th scope="col">method</th>'
-        '<th scope="col">path</th><th scope="col">what</th></tr></thead><tbody>'
-        f"{''.join(rows)}</tbody></table></body></html>"
-    )
-    return Answer(text.encode(), "text/html; charset=utf-8")

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.resources import files
 
 import msgspec
@@ -26,6 +27,12 @@ _ASSETS = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
 }
+_IN_PLAIN_WORDS: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "This server asks for a key. Load the page again: "
+    "the key is the password, and any user name will do.",
+}
+"""What who writes no program need not know of headers."""
+
 _SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
 _PAGE = {
     **_SAFE,
@@ -84,8 +91,13 @@ class Pages:
 
     def failure(self, refused: Answer) -> Answer:
         """Return the page of a refusal that has no other place to stand in."""
-        text, headers = error_text(refused), refused.headers
-        return self.html("failure.html", status=refused.status, headers=headers, text=text)
+        return self.html(
+            "failure.html",
+            status=refused.status,
+            headers=refused.headers,
+            text=_IN_PLAIN_WORDS.get(refused.status) or error_text(refused),
+            forbidden=refused.status == HTTPStatus.FORBIDDEN,
+        )
 
     def asset(self, name: str) -> Answer:
         """Return a file; its address changes with its bytes, so it may be kept for ever.

@@ -17,7 +17,6 @@ from rondo_core.errors import Invalid, RondoError
 from rondo_core.input_schema import TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.batch.results import store_origin
 from rondo_inference.contracts.messages import (
     CSV,
     Answer,
@@ -28,6 +27,7 @@ from rondo_inference.contracts.messages import (
     route_pattern,
     version_headers,
 )
+from rondo_inference.contracts.openapi import document
 from rondo_inference.contracts.table import DoorRules
 from rondo_inference.domain.predict_body import SIGNATURE
 from rondo_inference.domain.row_faults import RowFaults
@@ -39,7 +39,7 @@ from rondo_inference.page.forms import Asked, Sent, read, read_sent, sample_csv
 from rondo_inference.page.model_page import ModelPage, Said
 from rondo_inference.page.outcomes import answered, as_csv, outcome
 from rondo_inference.page.pages import Pages, Refuse, attachment, error_text
-from rondo_inference.page.views import cards
+from rondo_inference.page.views import cards, operations
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["routes"]
@@ -49,26 +49,28 @@ T = TypeVar("T")
 
 
 def routes(
-    inference: Inference, rules: DoorRules, *, readers: Executor, refuse: Refuse
+    inference: Inference, rules: DoorRules, pages: Pages, *, readers: Executor, refuse: Refuse
 ) -> tuple[Route | WaitRoute, ...]:
     """Return the routes.
 
     Args:
         inference: the core.
         rules: see there.
+        pages: the templates.
         readers: threads that read what was sent and write what is shown.
         refuse: makes the answer to an error; see `Refuse`.
     """
-    pages = Pages.load(store_origin(rules.orders) if rules.orders is not None else None)
     door = _Door(inference, pages, ModelPage(pages, inference.catalogue, rules), readers, refuse)
     model = "/page/models/(?P<model>[^/]+)"
     file = "/page/assets/(?P<file>[^/]+)"
+    shown = partial(Route, browser=True, about_server=True)
     wait = partial(WaitRoute, browser=True)
     jobs: tuple[WaitRoute, ...] = ()
     if rules.orders is not None:
         jobs = job_routes.routes(rules.orders, inference.catalogue, pages, refuse)
     return (
-        Route("page", "GET", route_pattern("/"), door.models, browser=True),
+        shown("page", "GET", route_pattern("/"), door.models),
+        shown("docs", "GET", route_pattern("/docs"), door.docs),
         Route("page-assets", "GET", route_pattern(file), door.asset, open=True),
         wait("page-model", "GET", route_pattern(model), door.show),
         wait("page-predict", "POST", route_pattern(model), door.predict),
@@ -88,8 +90,13 @@ class _Door:
     def asset(self, request: Request) -> Answer:
         return self.pages.asset(request.path["file"])
 
-    def models(self, _: Request) -> Answer:
-        return self.pages.html("models.html", models=cards(self.inference.catalogue))
+    def models(self, request: Request) -> Answer:
+        return self.pages.html("models.html", models=cards(self.inference.catalogue, request))
+
+    def docs(self, request: Request) -> Answer:
+        jobs = self.page.rules.orders is not None
+        found = document(self.inference.catalogue, request, jobs=jobs)
+        return self.pages.html("docs.html", groups=operations(found))
 
     async def show(self, request: Request) -> Answer:
         async def shown(served: ServedModel) -> Answer:

@@ -10,13 +10,23 @@ from rondo_core.input_schema import ImageInput
 from rondo_core.keys import CHAMPION
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
+from rondo_inference.contracts.messages import Request
+from rondo_inference.contracts.model_schemas import Schema
 from rondo_inference.domain.tensor_json import tensor_to_json
 from rondo_inference.domain.tensors import Signature, TensorInfo
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.slots import VersionState
 
-__all__ = ["ModelCard", "VersionChoice", "cards", "choices", "sample_body", "takes_and_gives"]
+__all__ = [
+    "ModelCard",
+    "VersionChoice",
+    "cards",
+    "choices",
+    "operations",
+    "sample_body",
+    "takes_and_gives",
+]
 
 
 _STATES: Mapping[VersionState, str] = {
@@ -53,9 +63,36 @@ class VersionChoice:
     labels: str
 
 
-def cards(catalogue: Catalogue) -> list[ModelCard]:
-    """Return all models, by name."""
-    return [_card(catalogue, name) for name in catalogue.names()]
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A path that a program may ask."""
+
+    method: str
+    path: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationGroup:
+    """The paths of one model, or of a contract."""
+
+    name: str
+    operations: list[Operation]
+
+
+def operations(document: Schema) -> list[OperationGroup]:
+    """Return what an OpenAPI document has, by the tags of its operations, in its order."""
+    groups: dict[str, list[Operation]] = {}
+    for path, methods in document["paths"].items():
+        for method, found in methods.items():
+            (tag,) = found["tags"]
+            groups.setdefault(tag, []).append(Operation(method.upper(), path, found["summary"]))
+    return [OperationGroup(name, found) for name, found in groups.items()]
+
+
+def cards(catalogue: Catalogue, request: Request) -> list[ModelCard]:
+    """Return the models that the caller may ask, by name."""
+    return [_card(catalogue, name) for name in catalogue.names() if request.may_ask(name)]
 
 
 def _card(catalogue: Catalogue, name: str) -> ModelCard:

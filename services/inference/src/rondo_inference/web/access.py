@@ -89,7 +89,8 @@ class Access:
             headers: of the request.
             browser: whether the key may be the password of ``Authorization: Basic``, for which a
                 browser asks. Browsers send it again by themselves, also when a page of another
-                site makes them ask; so only the page takes it, which refuses such forms.
+                site makes them ask; so only the page takes it, which refuses such forms, and the
+                documents that it links, which change nothing.
 
         Raises:
             Unknown: there is no such key.
@@ -111,13 +112,17 @@ class Access:
         """Return whose a key is: as the file says, or else nobody else's; never the key itself."""
         return self.keys[who].owner or f"sha256:{who[:_NAMING]}"
 
+    def models(self, who: str) -> tuple[str, ...]:
+        """Return the models that a key is for; none: all of them."""
+        return self.keys[who].models
+
     def check_model(self, who: str, model: str) -> None:
         """Check that a key is for a model.
 
         Raises:
             Forbidden: it is not.
         """
-        models = self.keys[who].models
+        models = self.models(who)
         if models and model not in models:
             raise Forbidden(f"the key is not for model {model!r}")
 
@@ -127,7 +132,7 @@ class Access:
         Raises:
             Forbidden: it is for some models only.
         """
-        if self.keys[who].models:
+        if self.models(who):
             raise Forbidden("the key is for some models only, and this is about all")
 
     def _spend(self, digest: str, key: _Key) -> None:

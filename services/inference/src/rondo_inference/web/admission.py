@@ -41,6 +41,7 @@ class Admission:
         route: who answers, and the named parts of the path; None: nobody does.
         refusal: the answer, whatever the body is; None: the route makes it.
         asker: see `Request`.
+        models: see `Request`.
     """
 
     method: str
@@ -50,12 +51,18 @@ class Admission:
     route: Found | None = None
     refusal: Answer | None = None
     asker: str | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def found(self) -> Found:
         """Who answers; asked only where nothing is refused."""
         assert self.route is not None  # noqa: S101  (else it is refused)
         return self.route
+
+    def request(self, body: bytes) -> Request:
+        """Return the request with its body."""
+        _, groups = self.found
+        return Request(groups, self.headers, self.query, body, self.asker, self.models)
 
     @property
     def name(self) -> str:
@@ -74,6 +81,13 @@ class Admission:
         route = self.route[0] if self.route is not None else None
         return route.stream if isinstance(route, Route) else ""
 
+    @property
+    def wants_page(self) -> bool:
+        """Whether a browser asks, for a page or for what nobody answers, and not a program."""
+        route = self.route[0] if self.route is not None else None
+        is_page = route is None or (not isinstance(route, PredictRoute) and route.browser)
+        return is_page and "text/html" in self.headers.get("accept", "")
+
 
 @dataclass(slots=True)
 class Admissions:
@@ -83,12 +97,14 @@ class Admissions:
         routes: of all contracts; the first that matches answers.
         catalogue: knows which model is meant where none is named.
         access: keys; None: everybody may ask everything.
+        as_page: makes of a refusal what a person reads who asked for a page; see `Pages.failure`.
         cors: whether pages of other sites may ask.
         remembered: method and path -> who answers.
     """
 
     routes: Sequence[AnyRoute]
     catalogue: Catalogue
+    as_page: Callable[[Answer], Answer]
     access: Access | None = None
     cors: bool = False
     remembered: dict[tuple[str, str], Found] = field(default_factory=dict)
@@ -102,6 +118,8 @@ class Admissions:
             admission.refusal = refusal(exc)
         except Exception as exc:  # noqa: BLE001  (an outermost loop; `failure` logs it)
             admission.refusal = failure(exc)
+        if admission.refusal is not None and admission.wants_page:
+            admission.refusal = self.as_page(admission.refusal)
         return admission
 
     def _decide(self, admission: Admission) -> None:
@@ -146,7 +164,7 @@ class Admissions:
             return
         browser = not isinstance(route, PredictRoute) and route.browser
         who = access.identify(admission.headers, browser=browser)
-        admission.asker = access.owner(who)
+        admission.asker, admission.models = access.owner(who), access.models(who)
         name = groups.get("model") or groups.get("name")
         if isinstance(route, PredictRoute) and "name" not in groups:
             target = route.target(Request(groups, admission.headers, admission.query))

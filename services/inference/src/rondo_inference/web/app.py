@@ -106,8 +106,8 @@ class HttpApp:
             if "content-encoding" in admission.headers:
                 body = await self._unpacked(body, admission.headers["content-encoding"])
                 taken = self._taken(len(body))
-            route, groups = admission.found
-            request = Request(groups, admission.headers, admission.query, body, admission.asker)
+            route, _ = admission.found
+            request = admission.request(body)
             if isinstance(route, PredictRoute):
                 return await self._predict(route, request)
             answer = route.answer(request)

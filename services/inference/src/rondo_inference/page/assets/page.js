@@ -12,9 +12,12 @@ async function ask(form, { scroll = true } = {}) {
   answer.setAttribute("aria-busy", "true");
   try {
     const body = new FormData(form);
-    const reply = await fetch(form.action, { method: "POST", body, signal: mine.signal });
+    const headers = { accept: "text/html" };
+    const reply = await fetch(form.action, { method: "POST", headers, body, signal: mine.signal });
     const text = await reply.text();
-    if (reply.headers.get("content-type")?.startsWith("text/html")) show(text, form, answer);
+    const isPage = reply.headers.get("content-type")?.startsWith("text/html");
+    const page = isPage ? new DOMParser().parseFromString(text, "text/html") : null;
+    if (page?.getElementById("answer")) show(page, form, answer);
     else complain(answer, told(text) ?? `The server answered ${reply.status}.`);
   } catch (fault) {
     if (fault.name === "AbortError") return;
@@ -27,8 +30,7 @@ async function ask(form, { scroll = true } = {}) {
   }
 }
 
-function show(text, form, answer) {
-  const page = new DOMParser().parseFromString(text, "text/html");
+function show(page, form, answer) {
   answer.replaceChildren(...page.getElementById("answer").childNodes);
   const renewed = "renew" in form.dataset && page.getElementById(form.id);
   if (!renewed) return;
