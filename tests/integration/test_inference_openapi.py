@@ -6,7 +6,8 @@ Every request goes through a connection's bytes, the routes, a real engine and b
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,15 +27,21 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from rondo_inference.batch.wire import InputFile, NewJob
+from rondo_inference.contracts.messages import Request
+from rondo_inference.contracts.openapi import Documents
 from tests.unit.rondo_inference.asked import Process, running
 from tests.unit.rondo_inference.batch_world import BatchWorld
 from tests.unit.rondo_inference.exported import sample_folder
 
 CASES = int(os.environ.get("FUZZ_CASES", "10000"))
 MODELS = ("prices", "shapes", "floats", "words", "identity")
-SHARES = 57
+SHARES = 126
 """What half of all cases is parted into: a model has twelve shares of requests that fit, and eleven
-of those that do not; three for each way to predict, one for each other operation that varies."""
+of those that do not; three for each way to predict, one for each other operation that varies. The
+operations in which any model may be named have 31 of either for each of two models, those of a
+container of many models seven."""
+
+UNLOAD = "/v2/repository/models/{model}/unload"
 
 FITTING = ("/v1/models/prices:predict", "/v1/models/shapes:predict")
 """What the document says of their rows is all there is to say. Where a request chooses a side of a
@@ -85,7 +92,7 @@ def varies(operation: Any, mode: GenerationMode) -> bool:
 
 
 def share(operation: Any) -> int:
-    return 3 if operation.path.endswith((":predict", "/infer")) else 1
+    return 3 if operation.path.endswith((":predict", "/infer", "/invocations", "/invoke")) else 1
 
 
 def answered(process: Process, case: AnyCase) -> Response:
@@ -130,9 +137,8 @@ def test_what_a_model_answers_is_in_the_document(
     varying = [one for one in operations(document) if is_of(one.path, model) and varies(one, mode)]
 
     for operation in varying:
-        most = -(-CASES * share(operation) // (2 * SHARES))
         jobs = jobs_of(process, world, model) if "{job}" in operation.path else []
-        fuzz(process, operation, mode, jobs, most)
+        fuzz(process, operation, mode, {"job": jobs} if jobs else {})
 
     paths = {one.path for one in varying}
     assert len(paths) >= (6 if mode.is_positive else 5), paths
@@ -145,22 +151,70 @@ def jobs_of(process: Process, world: BatchWorld, model: str) -> list[str]:
     return [world.orders.make(alias, wanted).job_id for _ in range(5)]
 
 
-def fuzz(
-    process: Process, operation: Any, mode: GenerationMode, jobs: list[str], most: int
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
+@pytest.mark.parametrize("model", ["prices", "shapes"])
+def test_paths_in_which_any_model_is_named_are_in_the_document(
+    process: Process, model: str, mode: GenerationMode
 ) -> None:
-    named = st.none() | st.sampled_from(jobs) if jobs else st.none()
+    """What a key for one model is told, so that names and bodies belong together."""
+    documents = Documents(process.service.catalogue, jobs=True, many=False)
+    document = schemathesis.openapi.from_dict(documents.of(Request(models=(model,))))
+    varying = [one for one in operations(document) if is_shared(one.path) and varies(one, mode)]
+
+    for operation in sorted(varying, key=lambda one: one.path == UNLOAD):
+        fuzz(process, operation, mode, {"version": [1], "label": ["champion", "v1"]})
+    load = f"/v2/repository/models/{model}/load"
+    assert process.ask("POST", load, b"", {}).status == 200
+    for version in process.service.catalogue.versions(model):  # who asks for one has it loaded
+        ask = f"/v1/models/{model}/versions/{version}:predict"
+        assert process.ask("POST", ask, b"", {}).status == 400
+
+    assert sum(share(one) for one in varying) == 31
+
+
+def is_shared(path: str) -> bool:
+    return not any(is_of(path, model) for model in MODELS)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
+def test_what_a_container_of_many_models_answers_is_in_the_document(
+    tmp_path: Path, mode: GenerationMode
+) -> None:
+    folder = sample_folder(tmp_path)
+    with running(many=True) as service, Process.of(service) as process:
+        for model in MODELS:
+            wanted = {"model_name": model, "url": str(folder / model)}
+            assert process.ask("POST", "/models", json.dumps(wanted).encode(), {}).status == 200
+        found = schemathesis.openapi.from_dict(process.ask("GET", "/openapi.json", b"", {}).json)
+        varying = [
+            one for one in operations(found) if one.path.startswith("/models") and varies(one, mode)
+        ]
+        for operation in sorted(varying, key=lambda one: one.method == "delete"):
+            fuzz(process, operation, mode, {"name": list(MODELS)})
+
+    assert sum(share(one) for one in varying) == (7 if mode.is_positive else 6)
+
+
+def fuzz(
+    process: Process, operation: Any, mode: GenerationMode, known: Mapping[str, Sequence[object]]
+) -> None:
+    """Make requests of an operation; half of them name what there is, where that is known."""
+    parts = {
+        name: st.none() | st.sampled_from(values)
+        for name, values in known.items()
+        if f"{{{name}}}" in operation.path
+    }
 
     @settings(
-        max_examples=most,
+        max_examples=-(-CASES * share(operation) // (2 * SHARES)),
         deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=mode), job=named)
-    def is_kept(case: AnyCase, job: str | None) -> None:
-        if job is not None:
-            case.path_parameters["job"] = job
+    @given(case=operation.as_strategy(generation_mode=mode), named=st.fixed_dictionaries(parts))
+    def is_kept(case: AnyCase, named: dict[str, object]) -> None:
+        case.path_parameters.update({name: one for name, one in named.items() if one is not None})
         case.validate_response(answered(process, case), checks=checks_of(case, mode))
 
     is_kept()
@@ -175,4 +229,4 @@ def test_what_takes_nothing_is_found(process: Process, document: Any) -> None:
         case.validate_response(response, checks=CHECKS)
         assert response.status_code == 200, operation.label
 
-    assert len(plain) == 6 + 5 * len(MODELS)
+    assert len(plain) == 7 + 5 * len(MODELS)

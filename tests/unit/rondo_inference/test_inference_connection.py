@@ -1016,6 +1016,22 @@ def test_each_request_is_a_line_without_its_payload(caplog: pytest.LogCaptureFix
     assert "Bonn" not in str(line)
 
 
+DOCUMENTED = (
+    "/v1/models/prices:predict",
+    "/v1/models/{model}:classify",
+    "/v1/models/{model}:regress",
+    "/v1/models/{model}/versions/{version}:predict",
+    "/v1/models/{model}/labels/{label}:predict",
+    "/v2/models/{model}/versions/{version}/infer",
+    "/v2/models/stats",
+    "/v2/repository/index",
+    "/v2/repository/models/{model}/load",
+    "/v2/repository/models/{model}/unload",
+    "/invocations",
+    "/2015-03-31/functions/{model}/invocations",
+)
+
+
 def test_the_documents_tell_of_every_model(samples: Service) -> None:
     document = samples.ask("GET", "/openapi.json").json
     page = samples.ask("GET", "/docs")
@@ -1026,4 +1042,6 @@ def test_the_documents_tell_of_every_model(samples: Service) -> None:
     assert schemas["shapes.Prediction"]["maxItems"] == 2
     assert schemas["identity.Instance"]["properties"]["IN_BOOL"]["items"] == {"type": "boolean"}
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert b"prices:predict" in page.body
+    for path in DOCUMENTED:
+        assert path in document["paths"]
+        assert path in page.body.decode()

@@ -11,7 +11,9 @@ from rondo_inference.domain.tensors import TensorInfo
 from rondo_inference.registry.served import ServedModel
 
 __all__ = [
+    "ANY_NUMBER",
     "Schema",
+    "example_schema",
     "instance_schema",
     "labelled_schema",
     "prediction_schema",
@@ -23,7 +25,7 @@ Schema = dict[str, Any]
 _NUMBER = {"type": "number"}
 _FINITE: Schema = {
     "type": ["number", "null"],
-    "description": "null: the model answers with NaN or Infinity",
+    "description": "null: the model's answer is not a number (NaN or Infinity)",
 }
 _LARGEST = float(np.finfo(np.float32).max)
 _CELL = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
@@ -33,7 +35,7 @@ _BYTES: Schema = {
     "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
     "additionalProperties": False,
 }
-_ANY_NUMBER = {
+ANY_NUMBER: Schema = {
     "type": ["number", "null"],
     "description": "null stands for NaN, Infinity and -Infinity, which are written bare",
 }
@@ -45,15 +47,35 @@ def instance_schema(served: ServedModel) -> Schema:
     if spec is None:
         return _row_of(served.signature.inputs, sent=True)
     if isinstance(spec.input, TableInput):
-        cells = [
-            _number(column) if isinstance(column, NumberColumn) else {"enum": list(column.values)}
-            for column in spec.input.columns
-        ]
-        named = _object(dict(zip(spec.input.names, cells, strict=True)))
+        cells = _cells(spec.input)
         count = len(cells)
         ordered = {"type": "array", "prefixItems": cells, "minItems": count, "maxItems": count}
-        return {"anyOf": [named, ordered]}
+        return {"anyOf": [_named_row(spec.input), ordered]}
     return _nested(_picture_value(spec.input), spec.input.shape)
+
+
+def example_schema(served: ServedModel) -> Schema:
+    """Return the schema of one example of TF Serving's classify and regress: features by name.
+
+    A version of which only the tensors are known takes none.
+    """
+    spec = served.spec
+    if spec is None:
+        return {"type": "object"}
+    if isinstance(spec.input, TableInput):
+        return _named_row(spec.input)
+    return _object({spec.input.tensor_name: _nested(_picture_value(spec.input), spec.input.shape)})
+
+
+def _named_row(table: TableInput) -> Schema:
+    return _object(dict(zip(table.names, _cells(table), strict=True)))
+
+
+def _cells(table: TableInput) -> list[Schema]:
+    return [
+        _number(column) if isinstance(column, NumberColumn) else {"enum": list(column.values)}
+        for column in table.columns
+    ]
 
 
 def _number(column: NumberColumn) -> Schema:
@@ -75,7 +97,7 @@ def prediction_schema(served: ServedModel) -> Schema:
     outputs = len(spec.outputs)
     found: Schema = {
         "type": "array",
-        "items": _ANY_NUMBER,
+        "items": ANY_NUMBER,
         "minItems": outputs,
         "maxItems": outputs,
     }
@@ -139,7 +161,7 @@ def _value(info: TensorInfo, *, sent: bool) -> Schema:
     if info.datatype.startswith(("INT", "UINT")):
         limits = np.iinfo(info.dtype)
         return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
-    return _NUMBER if sent else _ANY_NUMBER
+    return _NUMBER if sent else ANY_NUMBER
 
 
 def _nested(value: Schema, shape: tuple[int, ...]) -> Schema:

@@ -1,8 +1,30 @@
 """What the OpenAPI document is built of: operations, their parameters, and their refusals."""
 
+from rondo_inference.contracts.messages import CSV, JSON
 from rondo_inference.contracts.model_schemas import Schema
+from rondo_inference.contracts.pictures import PICTURES
+from rondo_inference.contracts.writers import LINES, NPY, NPZ
 
-__all__ = ["ERROR", "ask", "body_of", "found", "operation", "plain", "reference"]
+__all__ = [
+    "ANYTHING",
+    "ERROR",
+    "TEXT",
+    "ask",
+    "body_of",
+    "either",
+    "found",
+    "get",
+    "listed",
+    "operation",
+    "plain",
+    "predict",
+    "reference",
+    "tag",
+    "told",
+]
+
+ANYTHING: Schema = {"type": "object"}
+TEXT: Schema = {"type": "string"}
 
 ERROR: Schema = {
     "type": "object",
@@ -37,9 +59,12 @@ _FAULTS = {
     "415": "the body is of a type that is not read",
     "429": "too many requests",
     "503": "not served now; try again",
+    "507": "the model does not fit into memory",
 }
 _ALWAYS = ("400", "401", "403", "404", "429", "503")
 _OF_A_BODY = ("408", "413")
+_ROWS = (CSV, LINES, NPY, NPZ)
+_FORM = "multipart/form-data"
 
 
 def reference(name: str) -> Schema:
@@ -83,3 +108,51 @@ def operation(summary: str, success: Schema, *also: str, **fields: object) -> Sc
 def ask(name: str, schema: Schema, *, place: str = "path") -> Schema:
     """Return a parameter: one of the path, which must be there, or one of the query."""
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
+
+
+def listed(items: Schema) -> Schema:
+    """Return a list of something."""
+    return {"type": "array", "items": items}
+
+
+def told(**properties: Schema) -> Schema:
+    """Return an object that has all of these."""
+    return ANYTHING | {"required": list(properties), "properties": properties}
+
+
+def either(names: list[str], kind: str) -> Schema:
+    """Return one of the schemas that several models have of a kind; with no model, any object."""
+    return {"anyOf": [reference(f"{name}.{kind}") for name in names]} if names else ANYTHING
+
+
+def get(summary: str, **properties: Schema) -> Schema:
+    """Return an operation that tells an object."""
+    return operation(summary, found(told(**properties)))
+
+
+def predict(
+    summary: str, body: Schema, answer: Schema, *, pictures: bool, **fields: object
+) -> Schema:
+    """Return an operation that predicts rows, which come as JSON or as a file.
+
+    Args:
+        summary: what it does.
+        body: in JSON.
+        answer: in JSON.
+        pictures: whether a file may be one.
+        fields: see ``operation``.
+    """
+    media = (*_ROWS, *(PICTURES if pictures else ()))
+    files = {one: {"type": "string", "format": "binary"} for one in media}
+    content = {JSON: body, **files, _FORM: ANYTHING}
+    success = found(answer, "predicted")
+    success["200"]["content"] |= {one: {} for one in _ROWS}
+    return operation(summary, success, "406", "415", "507", requestBody=body_of(content), **fields)
+
+
+def tag(paths: Schema, name: str) -> Schema:
+    """Say what operations are about."""
+    for methods in paths.values():
+        for one in methods.values():
+            one["tags"] = [name]
+    return paths

@@ -12,14 +12,15 @@ from rondo_inference.contracts import (
     multi_model,
     oip,
     oip_repository,
-    openapi,
     operations,
     sagemaker,
     tfs,
 )
 from rondo_inference.contracts.media import FileRules
 from rondo_inference.contracts.messages import PredictRoute, Route, WaitRoute
+from rondo_inference.contracts.openapi import Documents
 from rondo_inference.handlers import Inference
+from rondo_inference.registry.catalogue import Catalogue
 
 __all__ = ["AnyRoute", "DoorRules", "every_route"]
 
@@ -43,6 +44,10 @@ class DoorRules:
     concurrency: int = 1
     describe: multi_model.Describe | None = None
     orders: Orders | None = None
+
+    def documents(self, catalogue: Catalogue) -> Documents:
+        """Return what writes the OpenAPI document."""
+        return Documents(catalogue, self.orders is not None, self.describe is not None)
 
 
 def every_route(
@@ -79,6 +84,6 @@ def every_route(
         ),
         *many,
         *lambda_invoke.routes(rules.files),
-        *openapi.routes(inference.catalogue, jobs=rules.orders is not None),
+        rules.documents(inference.catalogue).route(),
         *operations.routes(inference.catalogue, metrics, ready),
     )

@@ -23,7 +23,7 @@ from rondo_inference.domain.row_faults import RowFault
 
 __all__ = ["NOT_FINITE", "csv_answer", "labelled_rows", "likeliest", "set_aside", "tensor_answer"]
 
-NOT_FINITE = "the model answers with NaN or Infinity"
+NOT_FINITE = "the model's answer is not a number (NaN or Infinity)"
 
 
 def tensor_answer(outputs: Float32Array, *, by_column: bool = False) -> bytes:
@@ -82,7 +82,7 @@ def set_aside(
 
     Example:
         >>> set_aside([RowFault(0, "a", "is empty")], np.array([[np.nan], [1]], np.float32))[1][1]
-        RowFault(row=1, column=None, rule='the model answers with NaN or Infinity')
+        RowFault(row=1, column=None, rule='the model's answer is not a number (NaN or Infinity)')
     """
     answered = _are_finite(outputs)
     if answered.all():

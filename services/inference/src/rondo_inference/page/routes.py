@@ -27,7 +27,6 @@ from rondo_inference.contracts.messages import (
     route_pattern,
     version_headers,
 )
-from rondo_inference.contracts.openapi import document
 from rondo_inference.contracts.table import DoorRules
 from rondo_inference.domain.predict_body import SIGNATURE
 from rondo_inference.domain.row_faults import RowFaults
@@ -94,9 +93,8 @@ class _Door:
         return self.pages.html("models.html", models=cards(self.inference.catalogue, request))
 
     def docs(self, request: Request) -> Answer:
-        jobs = self.page.rules.orders is not None
-        found = document(self.inference.catalogue, request, jobs=jobs)
-        return self.pages.html("docs.html", groups=operations(found))
+        documents = self.page.rules.documents(self.inference.catalogue)
+        return self.pages.html("docs.html", groups=operations(documents.of(request)))
 
     async def show(self, request: Request) -> Answer:
         async def shown(served: ServedModel) -> Answer:
