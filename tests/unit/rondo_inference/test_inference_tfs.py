@@ -249,6 +249,21 @@ def test_tfs_11_other_sites_may_ask_only_by_flag() -> None:
     assert allowed == [None, "*"]
 
 
+def test_pages_of_other_sites_send_and_read_the_headers_of_every_contract() -> None:
+    with running(cors=True) as service:
+        service.serve(prices_export())
+        path = "/v1/models/prices:predict"
+        option = service.ask("OPTIONS", path, origin="https://example.org")
+        plain = service.ask("POST", path, ROW, origin="https://example.org")
+
+    sent = option.headers["access-control-allow-headers"].split(", ")
+    read = plain.headers["access-control-expose-headers"].split(", ")
+    assert {"inference-header-content-length", "x-amzn-sagemaker-target-model"} < set(sent)
+    assert {"x-amz-invocation-type", "traceparent", "content-encoding"} < set(sent)
+    assert {name for name in plain.headers if name.startswith("x-")} < set(read)
+    assert {"x-rondo-warnings", "x-amz-function-error", "retry-after"} < set(read)
+
+
 def test_tfs_12_a_label_never_hits_a_version_that_is_not_loaded() -> None:
     with running() as service:
         service.serve(prices_export(1, label="beta"))

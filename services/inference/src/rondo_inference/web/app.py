@@ -29,8 +29,14 @@ log = logging.getLogger("rondo_inference.access")
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
-    "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id",
+    "access-control-allow-headers": "authorization, content-encoding, content-type, "
+    "inference-header-content-length, traceparent, x-amz-invocation-type, "
+    "x-amzn-sagemaker-inference-id, x-amzn-sagemaker-target-model, x-api-key, x-request-id",
+    "access-control-expose-headers": "content-disposition, inference-header-content-length, "
+    "retry-after, x-amz-executed-version, x-amz-function-error, "
+    "x-amzn-sagemaker-custom-attributes, x-rondo-run, x-rondo-version, x-rondo-warnings",
 }
+"""Every header that a contract reads or answers; a browser passes on no other of another site."""
 
 
 @dataclass(frozen=True, slots=True)
