@@ -118,8 +118,21 @@ def test_a_wrong_value_gets_the_focus_and_its_rule(visitor: Visitor) -> None:
 
     expect(page.locator("#field-4-fault")).to_have_text("'smooth' is not a number")
     expect(page.locator("#field-4")).to_be_focused()
-    assert "row 0, column 'mean smoothness': 'smooth' is not a number" in answer(page)
+    assert "1 value does not fit: mean smoothness: 'smooth' is not a number" in answer(page)
     assert reply.value.status == 400
+    visitor.complaints.clear()  # the browser's own line about a status of 400
+
+
+def test_every_wrong_value_is_told_and_leads_to_its_field(visitor: Visitor) -> None:
+    page = visitor.open(TABLE)
+    for at in range(30):
+        page.locator(f"#field-{at}").fill("abc")
+
+    page.locator("#row button").click()
+
+    expect(page.locator("#answer li")).to_have_count(30)
+    page.get_by_role("link", name="mean symmetry").click()
+    expect(page.locator("#field-8")).to_be_focused()
     visitor.complaints.clear()  # the browser's own line about a status of 400
 
 
@@ -247,6 +260,20 @@ def ink(page: Page) -> int:
         ".filter((value, at) => at % 4 === 0 && value > 128).length"
     )
     return int(found)
+
+
+def test_an_empty_canvas_is_not_predicted(visitor: Visitor) -> None:
+    page = visitor.open(DIGITS)
+    predict = page.locator(".draw button").first
+
+    predict.click()
+    expect(page.locator("#answer [role=alert]")).to_contain_text("Draw something first")
+    draw(page, ONE)
+    expect(page.locator(".prediction")).to_have_text("1")
+    page.get_by_role("button", name="Wipe").click()
+    predict.click()
+
+    expect(page.locator("#answer [role=alert]")).to_contain_text("Draw something first")
 
 
 def test_dark_ink_on_a_light_ground(visitor: Visitor) -> None:

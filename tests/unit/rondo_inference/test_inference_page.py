@@ -207,8 +207,13 @@ def test_every_wrong_value_of_a_row_is_marked_where_it_stands(service: Service) 
     assert reply.status == 400
     assert marked == ["column.rooms", "column.town"]
     assert "'few' is not a number" in page.text
-    assert "row 0, column 'rooms': 'few' is not a number" in page.text
-    assert "'Rome' is not one of 'Aa', 'Bonn'" in page.text
+    assert (
+        "Answer 2 values do not fit: rooms: 'few' is not a number "
+        "town: 'Rome' is not one of 'Aa', 'Bonn'"
+    ) in page.text
+    links = [str(one["href"]) for one in page.all("a")]
+    assert [link for link in links if "#field" in link] == ["#field-0", "#field-1"]
+    assert "row 0" not in page.text
 
 
 def test_a_row_without_a_column_is_refused(service: Service) -> None:
@@ -217,7 +222,7 @@ def test_a_row_without_a_column_is_refused(service: Service) -> None:
     reply = send(service, PRICES_PAGE, {"kind": "row", "column.rooms": "3"})
 
     assert reply.status == 400
-    assert "row 0, column 'town': is missing" in Document(reply).text
+    assert "1 value does not fit: town: is missing" in Document(reply).text
 
 
 def test_a_version_that_was_chosen_answers(service: Service) -> None:

@@ -47,6 +47,7 @@ class Field:
 
     Attributes:
         column: its name.
+        at: where it stands on the page.
         key: what the form calls it; any name survives the way through a browser.
         value: what stands in it.
         words: what it may be; none: a number.
@@ -57,6 +58,7 @@ class Field:
     """
 
     column: str
+    at: str
     key: str
     value: str
     words: tuple[str, ...] = ()
@@ -137,20 +139,22 @@ def fields(spec: ModelSpec, table: TableInput, row: Mapping[str, str] | None) ->
     if len(table.columns) > MOST_FIELDS:
         return ()
     if row is None:
-        return tuple(_field(column, _usual(column)) for column in table.columns)
+        return tuple(
+            _field(place, column, _usual(column)) for place, column in enumerate(table.columns)
+        )
     return tuple(
-        _field(column, row.get(column.name, ""), *_found(spec, column, row))
-        for column in table.columns
+        _field(place, column, row.get(column.name, ""), *_found(spec, column, row))
+        for place, column in enumerate(table.columns)
     )
 
 
-def _field(column: Column, value: str, fault: str = "", warning: str = "") -> Field:
-    key = _COLUMN + quote(column.name, safe="")
+def _field(place: int, column: Column, value: str, fault: str = "", warning: str = "") -> Field:
+    names = column.name, f"field-{place}", _COLUMN + quote(column.name, safe="")
     if isinstance(column, CategoryColumn):
-        return Field(column.name, key, value, column.values, fault)
+        return Field(*names, value, column.values, fault)
     low, high = ("" if one is UNSET else f"{one}" for one in (column.minimum, column.maximum))
     refused = column.beyond == "refuse"
-    return Field(column.name, key, value, (), fault, (low, high), refused, warning)
+    return Field(*names, value, (), fault, (low, high), refused, warning)
 
 
 def _usual(column: Column) -> str:

@@ -88,11 +88,13 @@ function drawing(section) {
   const at = { x: canvas.width / 2, y: canvas.height / 2 };
   let down = false;
   let keyed = false;
+  let empty = true;
 
   function wipe() {
     pen.fillStyle = darkInk.checked ? "#fff" : "#000";
     pen.fillRect(0, 0, ink.width, ink.height);
     down = false;
+    empty = true;
     file.value = "";
     draw();
   }
@@ -112,6 +114,7 @@ function drawing(section) {
     at.x = Math.min(Math.max(x, 0), canvas.width);
     at.y = Math.min(Math.max(y, 0), canvas.height);
     if (down) {
+      empty = false;
       pen.strokeStyle = darkInk.checked ? "#000" : "#fff";
       pen.lineWidth = 0.085 * Math.min(canvas.width, canvas.height);
       pen.lineCap = pen.lineJoin = "round";
@@ -124,6 +127,8 @@ function drawing(section) {
   }
 
   async function send(how) {
+    const answer = document.getElementById("answer");
+    if (empty) return complain(answer, "Draw something first: the canvas is empty.");
     const small = document.createElement("canvas");
     small.width = width;
     small.height = height;
