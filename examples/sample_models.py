@@ -1,7 +1,7 @@
 """Make a folder of models that a server can serve alone: ``python examples/sample_models.py``.
 
 - ``digits``: the 1.2 M parameter CNN of ``examples/mnist-cnn``, trained on scikit-learn's digits,
-  enlarged to 28 x 28.
+  enlarged to 28 x 28, and on the same ones smaller and anywhere in the picture, as people draw.
 - ``breast-cancer``: a small dense network on scikit-learn's breast cancer data, 30 named columns.
 - ``identity``: every datatype of the Open Inference Protocol in, the same out.
 """
@@ -29,8 +29,12 @@ from rondo_core.output_schema import Classes
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build" / "models"
-EPOCHS = {"digits": 2, "breast-cancer": 60}
+EPOCHS = {"digits": 3, "breast-cancer": 60}
 SIDE = 28
+SMALLEST = 12
+"""Pixels of a side of the smallest digit."""
+COPIES = 3
+"""So often each digit is there once more, moved."""
 
 IDENTITY = {
     "BOOL": TensorProto.BOOL,
@@ -56,7 +60,23 @@ def digits() -> tuple[ModelSpec, np.ndarray, np.ndarray]:
     bunch = load_digits()
     small = bunch.images[..., np.newaxis] * (255 / 16)
     large = keras.ops.convert_to_numpy(keras.ops.image.resize(small, (SIDE, SIDE)))
-    return spec, large.astype(np.float32), bunch.target
+    moved = [_moved(large, np.random.default_rng(seed)) for seed in range(COPIES)]
+    pictures = np.concatenate([large, *moved]).astype(np.float32)
+    return spec, pictures, np.tile(bunch.target, 1 + COPIES)
+
+
+def _moved(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return each picture smaller, at some place of a black one."""
+    found = np.zeros_like(pictures)
+    sides = rng.integers(SMALLEST, SIDE, len(pictures))
+    for side in np.unique(sides).tolist():
+        which = np.flatnonzero(sides == side)
+        small = keras.ops.image.resize(pictures[which], (side, side))
+        tops, lefts = rng.integers(0, SIDE - side + 1, (2, len(which))).tolist()
+        shown = zip(which.tolist(), keras.ops.convert_to_numpy(small), tops, lefts, strict=True)
+        for at, picture, top, left in shown:
+            found[at, top : top + side, left : left + side] = picture
+    return found
 
 
 def breast_cancer() -> tuple[ModelSpec, np.ndarray, np.ndarray]:
@@ -131,11 +151,12 @@ def identity() -> bytes:
 def _is_made(spec: ModelSpec, target: Path) -> bool:
     if not (target / INDEX_FILE).exists():
         return False
-    return (target / "spec.json").read_bytes() == encode_model_spec(spec)
+    is_newer = (target / INDEX_FILE).stat().st_mtime >= Path(__file__).stat().st_mtime
+    return is_newer and (target / "spec.json").read_bytes() == encode_model_spec(spec)
 
 
 def main() -> None:
-    """Write all three, unless they are there; one of another spec is made anew."""
+    """Write all three, unless they are there; what is older than this file is made anew."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     for make in (digits, breast_cancer):
         spec, x, y = make()

@@ -262,6 +262,26 @@ def ink(page: Page) -> int:
     return int(found)
 
 
+@pytest.mark.parametrize("left", [0.1, 0.6])
+@pytest.mark.parametrize("top", [0.1, 0.5])
+@pytest.mark.parametrize(
+    ("label", "points"),
+    [("1", ((0.5, 0.0), (0.5, 0.5), (0.5, 1.0))), ("7", ((0.0, 0.0), (1.0, 0.0), (0.4, 1.0)))],
+)
+def test_a_small_digit_is_read_wherever_it_is_drawn(
+    visitor: Visitor,
+    label: str,
+    points: tuple[tuple[float, float], ...],
+    top: float,
+    left: float,
+) -> None:
+    page = visitor.open(DIGITS)
+
+    draw(page, tuple((left + 0.3 * x, top + 0.4 * y) for x, y in points))
+
+    expect(page.locator(".prediction")).to_have_text(label)
+
+
 def test_an_empty_canvas_is_not_predicted(visitor: Visitor) -> None:
     page = visitor.open(DIGITS)
     predict = page.locator(".draw button").first

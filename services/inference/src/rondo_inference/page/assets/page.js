@@ -88,13 +88,15 @@ function drawing(section) {
   const at = { x: canvas.width / 2, y: canvas.height / 2 };
   let down = false;
   let keyed = false;
-  let empty = true;
+  let drawn = null; // the box in which the pen was, or null
+
+  const ground = () => (darkInk.checked ? "#fff" : "#000");
 
   function wipe() {
-    pen.fillStyle = darkInk.checked ? "#fff" : "#000";
+    pen.fillStyle = ground();
     pen.fillRect(0, 0, ink.width, ink.height);
     down = false;
-    empty = true;
+    drawn = null;
     file.value = "";
     draw();
   }
@@ -114,7 +116,11 @@ function drawing(section) {
     at.x = Math.min(Math.max(x, 0), canvas.width);
     at.y = Math.min(Math.max(y, 0), canvas.height);
     if (down) {
-      empty = false;
+      drawn ??= { left: at.x, top: at.y, right: at.x, bottom: at.y };
+      drawn.left = Math.min(drawn.left, at.x);
+      drawn.top = Math.min(drawn.top, at.y);
+      drawn.right = Math.max(drawn.right, at.x);
+      drawn.bottom = Math.max(drawn.bottom, at.y);
       pen.strokeStyle = darkInk.checked ? "#000" : "#fff";
       pen.lineWidth = 0.085 * Math.min(canvas.width, canvas.height);
       pen.lineCap = pen.lineJoin = "round";
@@ -128,13 +134,18 @@ function drawing(section) {
 
   async function send(how) {
     const answer = document.getElementById("answer");
-    if (empty) return complain(answer, "Draw something first: the canvas is empty.");
+    if (!drawn) return complain(answer, "Draw something first: the canvas is empty.");
     const small = document.createElement("canvas");
     small.width = width;
     small.height = height;
     const context = small.getContext("2d");
     context.imageSmoothingQuality = "high";
-    context.drawImage(ink, 0, 0, width, height);
+    context.fillStyle = ground();
+    context.fillRect(0, 0, width, height);
+    // Into the middle, where models are taught to look: people draw anywhere.
+    const x = (width * (1 - (drawn.left + drawn.right) / ink.width)) / 2;
+    const y = (height * (1 - (drawn.top + drawn.bottom) / ink.height)) / 2;
+    context.drawImage(ink, x, y, width, height);
     const blob = await new Promise((done) => small.toBlob(done, "image/png"));
     const files = new DataTransfer();
     files.items.add(new File([blob], "drawing.png", { type: "image/png" }));
