@@ -113,7 +113,7 @@ def _refuse(wrong: NDArray[np.bool_], values: Float32Array, column: str | None, 
 
 
 def _table(schema: TableInput, rows: Sequence[Row]) -> Float32Array:
-    if not schema.has_words:  # the common case costs one conversion
+    if not schema.has_words and _is_full(rows, schema):  # the common case costs one conversion
         whole = _as_numbers(rows)
         if whole is not None and whole.shape == (len(rows), *schema.shape):
             return whole
@@ -122,6 +122,12 @@ def _table(schema: TableInput, rows: Sequence[Row]) -> Float32Array:
     for position, (column, cells) in enumerate(zip(schema.columns, columns, strict=True)):
         result[:, position] = _cells(column, cells)
     return result
+
+
+def _is_full(rows: Sequence[Row], schema: TableInput) -> bool:
+    """Whether the first row has as many values as columns: a longer one is not worth converting."""
+    first = rows[0] if len(rows) else ()
+    return isinstance(first, list | tuple | np.ndarray) and len(first) == len(schema.columns)
 
 
 def _cells(column: Column, cells: Sequence[object]) -> Float32Array | list[int]:

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput
 from rondo_inference.contracts.arrays import ask_npy, ask_npz
+from rondo_inference.contracts.encoded import encoded_files
 from rondo_inference.contracts.messages import (
     CSV,
     JSON,
@@ -21,6 +22,7 @@ from rondo_inference.contracts.messages import (
 from rondo_inference.contracts.pictures import PICTURES, Fit, decode_pictures
 from rondo_inference.contracts.writers import LINES, NPY, NPZ, WRITTEN, as_tensors, writer
 from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv
+from rondo_inference.domain.json_lines import decode_lines, decode_tensor_lines
 from rondo_inference.domain.multipart import decode_multipart
 from rondo_inference.domain.negotiation import media_parameter, media_type, negotiated
 from rondo_inference.domain.predict_body import SIGNATURE, decode_predict_body
@@ -29,8 +31,7 @@ from rondo_inference.domain.tensor_bodies import (
     decode_tensors_body,
     tensors_of_rows,
 )
-from rondo_inference.domain.tensor_json import bytes_of_b64, decode_json
-from rondo_inference.domain.tensors import Tensor, Tensors
+from rondo_inference.domain.tensors import Tensors
 from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
@@ -89,31 +90,14 @@ def ask_json(rules: FileRules, request: Request, served: ServedModel) -> Questio
         inputs, by_column = decode_tensors_body(request.body, served.signature, SIGNATURE)
         inputs = checked(served, inputs)
     elif b'"b64"' in request.body and isinstance(served.spec.input, ImageInput):
-        inputs, by_column = (_encoded_pictures(rules, request.body, served),), False
+        files = encoded_files(request.body)
+        inputs, by_column = (decode_pictures(served.spec, files, fit=rules.fit),), False
     else:
         instances = decode_predict_body(request.body, served.spec)
         inputs, by_column = (instances.inputs,), instances.by_column
     if wanted == JSON:
         return Question.of(served, inputs, partial(as_tensors, served, by_column=by_column))
     return Question.of(served, inputs, writer(served, wanted))
-
-
-def _encoded_pictures(rules: FileRules, body: bytes, served: ServedModel) -> Tensor:
-    """Read ``{"instances": [{"b64": …}, …]}``: picture files instead of numbers."""
-    message = decode_json(body)
-    rows = message.get("instances") if isinstance(message, dict) else message
-    if not isinstance(rows, list):
-        raise Invalid('pictures as base64 are a list of "instances"')
-    files = [_encoded(row) for row in rows]
-    return decode_pictures(served.spec, files, fit=rules.fit)
-
-
-def _encoded(row: object) -> bytes:
-    match row:
-        case {"image": {"b64": str() as text}} | {"b64": str() as text}:
-            return bytes_of_b64("image", text)
-        case _:
-            raise Invalid('every instance must be {"b64": …}, or none')
 
 
 def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Question:
@@ -167,10 +151,9 @@ def _csv(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
 
 def _lines(_: FileRules, body: bytes, served: ServedModel) -> Tensors:
     """One JSON value a line is one row."""
-    rows = [decode_json(line) for line in body.splitlines() if line.strip()]
-    if not rows:
-        raise Invalid("the body is empty; send one JSON value a line")
-    return _rows(rows, served)
+    if served.spec is None:
+        return checked(served, decode_tensor_lines(body, served.signature))
+    return (decode_lines(body, served.spec),)
 
 
 def _json(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:

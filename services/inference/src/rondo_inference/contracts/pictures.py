@@ -12,6 +12,7 @@ from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
+from rondo_inference.domain.row_faults import MOST_FAULTS, RowFault, RowFaults
 
 __all__ = ["MOST_PIXELS", "PICTURES", "Fit", "PixelBudget", "decode_pictures"]
 
@@ -65,14 +66,25 @@ def decode_pictures(
 
     Raises:
         Invalid: the model takes no pictures, or there is none.
-        RowInvalid: names the picture that cannot be read, has another size, or too many pixels.
+        RowFaults: names the pictures that cannot be read, have another size, or too many pixels.
     """
     if spec is None or not isinstance(spec.input, ImageInput):
         raise Invalid("the model takes no pictures")
     if not files:
         raise Invalid("there is no picture")
     budget = budget or PixelBudget()
-    return np.stack([_decode(spec.input, file, at, fit, budget) for at, file in enumerate(files)])
+    decoded: list[Float32Array] = []
+    faults: list[RowFault] = []
+    for at, file in enumerate(files):
+        try:
+            decoded.append(_decode(spec.input, file, at, fit, budget))
+        except RowInvalid as exc:
+            faults.append(RowFault(at, exc.column, exc.rule))
+            if len(faults) == MOST_FAULTS:
+                break
+    if faults:
+        raise RowFaults(faults)
+    return np.stack(decoded)
 
 
 def _decode(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from rondo_core.errors import Invalid, NotFound
-from rondo_core.input_schema import ImageInput
 from rondo_core.keys import CHAMPION
 from rondo_core.output_schema import Classes
 from rondo_inference.contracts.media import FileRules, ask_file, ask_json, is_file
@@ -25,10 +24,10 @@ from rondo_inference.contracts.messages import (
     route_pattern,
     version_headers,
 )
+from rondo_inference.domain.examples import decode_examples
 from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.predict_body import SIGNATURE
-from rondo_inference.domain.row_faults import decode_every_row
-from rondo_inference.domain.tensor_json import decode_json, encode_json
+from rondo_inference.domain.tensor_json import encode_json
 from rondo_inference.domain.tensors import TensorInfo, Tensors
 from rondo_inference.handlers import Target
 from rondo_inference.registry.catalogue import Catalogue
@@ -129,28 +128,9 @@ def _numbers(outputs: Tensors) -> Answer:
 
 def _examples(request: Request, served: ServedModel) -> Tensors:
     """Read ``{"signature_name": …, "context": {…}, "examples": [{…}, …]}``."""
-    message = decode_json(request.body)
-    spec = served.spec
-    if spec is None:
+    if served.spec is None:
         raise AssertionError
-    if not isinstance(message, dict) or not isinstance(message.get("examples"), list):
-        raise Invalid('the body must have a list "examples"')
-    if message.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
-        raise Invalid(f"the model has the signature {SIGNATURE!r} only")
-    context, examples = message.get("context", {}), message["examples"]
-    if not isinstance(context, dict) or not all(isinstance(one, dict) for one in examples):
-        raise Invalid('"context" and every example must be objects')
-    if not examples:
-        raise Invalid('"examples" is empty')
-    rows = [{**context, **example} for example in examples]
-    if not isinstance(spec.input, ImageInput):
-        rows = [{name: _single(value) for name, value in row.items()} for row in rows]
-    return (decode_every_row(spec, rows),)
-
-
-def _single(value: object) -> object:
-    """A feature may be a value or, as in tf.Example, a list of one."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+    return (decode_examples(request.body, served.spec),)
 
 
 def _nameless(_: Request) -> Answer:

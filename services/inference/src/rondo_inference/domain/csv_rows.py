@@ -3,7 +3,8 @@
 import base64
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.input_schema import NumberColumn, TableInput, first_repeated
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.domain.row_faults import RowFault, decode_every_row
+from rondo_inference.domain.row_faults import RowFault, decode_blocks, in_blocks
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
+
+_BLOCK_CELLS = 16 * 1024
 
 __all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "plain_csv"]
 
@@ -35,30 +38,31 @@ def decode_csv(body: bytes, spec: ModelSpec) -> Float32Array:
         Invalid: the file is not CSV, or its header lacks a column.
         RowInvalid: names the row (0 is the line after the header), its column, value and rule.
     """
-    rows = csv_rows(body, spec)
-    fault = next((row for row in rows if isinstance(row, RowFault)), None)
-    if fault is not None:
-        raise RowInvalid(fault.row, fault.column, fault.rule)
-    return decode_every_row(spec, [row for row in rows if not isinstance(row, RowFault)])
+    return decode_blocks(spec, in_blocks(spec, csv_rows(body, spec)))
 
 
-def csv_rows(body: bytes, spec: ModelSpec) -> list[list[str] | RowFault]:
+def csv_rows(body: bytes, spec: ModelSpec) -> Iterator[list[str] | RowFault]:
     """Return the cells of each row in the model's order, or why the line is no row; see above.
 
     Raises:
-        Invalid: the file is not CSV, or its header lacks a column.
+        Invalid: the file is not CSV, or its header lacks a column; perhaps not before the line is
+            read that is not CSV.
     """
     lines = _lines(body)
-    if not lines:
+    first = next(lines, None)
+    if first is None:
         raise Invalid("the CSV is empty; its first line must name the columns")
-    if not isinstance(spec.input, TableInput) or _is_row(lines[0], spec.input):
-        return list(lines)
-    header = tuple(name.strip() for name in lines[0])
+    if not isinstance(spec.input, TableInput) or _is_row(first, spec.input):
+        yield first
+        yield from lines
+        return
+    header = tuple(name.strip() for name in first)
     places = _places(header, spec.input.names)
-    rows = [_row(cells, header, places, index) for index, cells in enumerate(lines[1:])]
-    if not rows:
+    index = -1
+    for index, cells in enumerate(lines):
+        yield _row(cells, header, places, index)
+    if index < 0:
         raise Invalid("the CSV has a header but no row")
-    return rows
 
 
 def _is_row(cells: Sequence[str], table: TableInput) -> bool:
@@ -81,15 +85,24 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _lines(body: bytes) -> list[list[str]]:
+def _lines(body: bytes) -> Iterator[list[str]]:
+    """Read a line when it is asked for: no call takes long, and of a faulty file few are read."""
+    text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
     try:
-        text = body.decode("utf-8-sig")
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        return [cells for cells in lines if cells]
+        yield from filter(None, csv.reader(text, strict=True))
     except UnicodeDecodeError as exc:
-        raise Invalid(f"the CSV is not UTF-8: {exc.reason} at byte {exc.start}") from exc
+        raise _no_text(body, exc) from exc
     except csv.Error as exc:
         raise Invalid(f"not a CSV: {exc}") from exc
+
+
+def _no_text(body: bytes, found: UnicodeDecodeError) -> Invalid:
+    """Tell the place in the file; what was found is the place in a part of it."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        found = exc
+    return Invalid(f"the CSV is not UTF-8: {found.reason} at byte {found.start}")
 
 
 def _places(header: tuple[str, ...], wanted: Sequence[str]) -> list[int]:
@@ -118,34 +131,44 @@ def decode_plain_csv(body: bytes, signature: Signature) -> Tensor:
     One column gives one value a row where the input has one axis.
 
     Raises:
-        Invalid: the model has several inputs, or a cell is not a number.
+        Invalid: the model has several inputs.
+        RowInvalid: names the line, counted from 0, that has more or less cells than the first, or
+            one that is not a number.
     """
     if len(signature.inputs) != 1:
         raise Invalid("a CSV is one input, and the model has several")
     (info,) = signature.inputs
+    parts: list[Tensor] = []
+    width, start = 0, 0
     lines = _lines(body)
-    if not lines:
+    while block := list(islice(lines, max(1, _BLOCK_CELLS // max(1, width)))):
+        width = width or len(block[0])
+        parts.append(_table(block, info, width, start))
+        start += len(block)
+    if not parts:
         raise Invalid("the CSV is empty")
-    cells = _table(lines, info)
-    if len(info.shape) == 1 and cells.shape[1:] == (1,):
+    cells = np.concatenate(parts)
+    if len(info.shape) == 1 and width == 1:
         return cells.reshape(-1)
     if len(info.shape) > 2 and -1 not in info.shape[1:]:  # noqa: PLR2004
         try:
             return cells.reshape(-1, *info.shape[1:])
         except ValueError as exc:
-            raise Invalid(f"lines of {cells.shape[1]} cells are no {list(info.shape)}") from exc
+            raise Invalid(f"lines of {width} cells are no {list(info.shape)}") from exc
     return cells
 
 
-def _table(lines: Sequence[Sequence[str]], info: TensorInfo) -> Tensor:
-    if len({len(line) for line in lines}) > 1:
-        raise Invalid("the CSV is ragged: its lines have different numbers of cells")
+def _table(lines: Sequence[Sequence[str]], info: TensorInfo, width: int, start: int) -> Tensor:
+    for at, line in enumerate(lines, start):
+        if len(line) != width:
+            raise RowInvalid(at, None, f"{len(line)} cells, but the first line has {width}")
     if info.datatype == BYTES:
         return np.array([[cell.encode() for cell in line] for line in lines], object)
     try:
         numbers: Tensor = np.array(lines).astype(np.float64).astype(info.dtype)
     except ValueError as exc:
-        raise Invalid(f"a cell of the CSV is not a number: {exc}") from exc
+        at = next(at for at, line in enumerate(lines) if not all(map(_is_number, line)))
+        raise RowInvalid(start + at, None, f"a cell is not a number: {exc}") from exc
     return numbers
 
 

@@ -6,14 +6,21 @@ Source: kserve/open-inference-protocol, inference_rest.md; Triton's binary tenso
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Raw, Struct
 
 from rondo_core.errors import Invalid
-from rondo_inference.domain.tensor_json import decode_json, encode_json, tensor_from_json
+from rondo_inference.domain.json_pieces import LARGE_BYTES
+from rondo_inference.domain.large_tensors import large_tensor
+from rondo_inference.domain.oip_body import (
+    InputBody,
+    OutputBody,
+    Parameter,
+    large_body,
+    parse_body,
+)
+from rondo_inference.domain.tensor_json import decode_json, tensor_from_json
 from rondo_inference.domain.tensor_text import decode_tensor
 from rondo_inference.domain.tensors import (
     BYTES,
@@ -27,31 +34,9 @@ from rondo_inference.domain.tensors import (
 
 __all__ = ["Infer", "WantedOutput", "decode_infer", "raw_infer"]
 
-Parameter = str | int | float | bool
 _FLAT = msgspec.json.Decoder(list[float])
-
-
-class _Output(Struct, frozen=True):
-    name: str
-    parameters: dict[str, Parameter] = {}
-
-
-class _Input(Struct, frozen=True):
-    name: str
-    shape: list[int]
-    datatype: str
-    parameters: dict[str, Parameter] = {}
-    data: Raw = Raw()
-
-
-class _Body(Struct, frozen=True):
-    inputs: list[_Input]
-    id: str = ""
-    parameters: dict[str, Parameter] = {}
-    outputs: list[_Output] = []
-
-
-_BODY = msgspec.json.Decoder(_Body)
+_TABLE_LEVELS = 2
+"""The columns of a table may be inputs, each a list, or a list of lists of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +77,15 @@ def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) ->
         raise Invalid(f"the JSON has {header_bytes} bytes, the body {len(body)}")
     text = body if header_bytes is None else body[:header_bytes]
     blobs = _Blobs(memoryview(body)[len(text) :])
-    message = _parse(text)
+    levels = max(_TABLE_LEVELS, *(len(info.shape) for info in signature.inputs))
+    message = large_body(text, levels) if len(text) > LARGE_BYTES else parse_body(text)
+    if not message.inputs:
+        raise Invalid("the request has no input")
     inputs: dict[str, Tensor] = {}
     for one in message.inputs:
         if one.name in inputs:
             raise Invalid(f"input {one.name!r} is there twice")
-        inputs[one.name] = _tensor(one, blobs)
+        inputs[one.name] = _tensor(one, blobs, levels)
     blobs.end()
     binary = _flag(message.parameters, "binary_data_output", default=False)
     return Infer(inputs, _wanted(message.outputs, signature, binary=binary), message.id)
@@ -131,32 +119,6 @@ def _raw(info: TensorInfo, body: bytes) -> Tensor:
     return decode_raw(info.name, info.datatype, shape, body)
 
 
-def _parse(text: bytes) -> _Body:
-    try:
-        try:
-            found: _Body = _BODY.decode(text)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            found = msgspec.convert(_raws(decode_json(text)), _Body)
-    except RecursionError as exc:
-        raise Invalid("the body is nested too deeply") from exc
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise Invalid(f"the body is not an inference request: {exc}") from exc
-    if not found.inputs:
-        raise Invalid("the request has no input")
-    return found
-
-
-def _raws(message: Any) -> Any:  # noqa: ANN401  (it is what a stranger sent)
-    """Give numbers that JSON does not know a form that the strict parser takes."""
-    inputs = message.get("inputs") if isinstance(message, dict) else None
-    for one in inputs if isinstance(inputs, list) else ():
-        if isinstance(one, dict) and "data" in one:
-            one["data"] = Raw(encode_json(one["data"]))
-    return message
-
-
 class _Blobs:
     """The bytes after the JSON, given away piece by piece."""
 
@@ -178,31 +140,37 @@ class _Blobs:
             raise Invalid(f"{len(self._data) - self._at} bytes belong to no input")
 
 
-def _tensor(one: _Input, blobs: _Blobs) -> Tensor:
+def _tensor(one: InputBody, blobs: _Blobs, levels: int) -> Tensor:
     size = one.parameters.get("binary_data_size")
     has_data = bool(bytes(one.data))
     if (size is None) != has_data:
         raise Invalid(f'input {one.name!r} must have either "data" or "binary_data_size"')
     if size is not None:
         return decode_raw(one.name, one.datatype, one.shape, blobs.take(one.name, size))
-    return _json_tensor(one)
+    return _json_tensor(one, levels)
 
 
-def _json_tensor(one: _Input) -> Tensor:
+def _json_tensor(one: InputBody, levels: int) -> Tensor:
     if one.datatype not in DTYPES:
         raise Invalid(
             f"input {one.name!r}: datatype {one.datatype!r} is none of {', '.join(DTYPES)}"
         )
     count, text = check_shape(f"input {one.name!r}", one.shape), bytes(one.data)
-    found = _fast(one, text)
-    if found is None:
-        found = tensor_from_json(one.name, one.datatype, decode_json(text))
+    if len(text) > LARGE_BYTES:
+        found = large_tensor(one.name, one.datatype, text, levels)
+    else:
+        found = _small(one, text)
     if found.size != count:
         raise Invalid(f"input {one.name!r} has {found.size} values, shape {one.shape} has {count}")
     return found.reshape(one.shape)
 
 
-def _fast(one: _Input, text: bytes) -> Tensor | None:
+def _small(one: InputBody, text: bytes) -> Tensor:
+    fast = _fast(one, text)
+    return tensor_from_json(one.name, one.datatype, decode_json(text)) if fast is None else fast
+
+
+def _fast(one: InputBody, text: bytes) -> Tensor | None:
     """Read FP32 without a Python object per row; None where that does not work."""
     if one.datatype != "FP32":
         return None
@@ -224,7 +192,7 @@ def _flag(parameters: Mapping[str, Parameter], name: str, *, default: bool) -> b
 
 
 def _wanted(
-    outputs: Sequence[_Output], signature: Signature, *, binary: bool
+    outputs: Sequence[OutputBody], signature: Signature, *, binary: bool
 ) -> list[WantedOutput]:
     if not outputs:
         return [WantedOutput(at, binary) for at in range(len(signature.outputs))]

@@ -4,19 +4,19 @@ Source: TensorFlow Serving RESTful API, "Predict API" (tensorflow.org/tfx/servin
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Raw, Struct
 
 from rondo_core.errors import Invalid
-from rondo_core.input_schema import ImageInput, NumberColumn
+from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import check_inputs
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.domain.row_faults import decode_every_row
+from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, members
+from rondo_inference.domain.large_rows import large_rows, levels_of, tensor_shapes
+from rondo_inference.domain.row_faults import Block, decode_blocks, decode_every_row, in_blocks
 from rondo_inference.domain.tensor_text import decode_tensor
 
 __all__ = ["SIGNATURE", "Instances", "decode_predict_body"]
@@ -67,6 +67,8 @@ def decode_predict_body(body: bytes, spec: ModelSpec) -> Instances:
     if not body or body.isspace():
         raise Invalid('the body is empty; send JSON with "instances" or "inputs"')
     try:
+        if len(body) > LARGE_BYTES:
+            return _large_instances(_large_parts(body, spec), spec)
         return _instances(_parts(body), spec)
     except RecursionError as exc:
         raise Invalid("the body is nested too deeply") from exc
@@ -92,33 +94,66 @@ def _strict_parts(body: bytes) -> _Body:
 
 
 def _instances(parts: _Body, spec: ModelSpec) -> Instances:
-    if parts.signature_name not in {"", SIGNATURE}:
-        raise Invalid(
-            f"signature {parts.signature_name!r} is not in the model, which has {SIGNATURE!r}"
-        )
-    by_column, text = bool(parts.inputs), bytes(parts.instances) or bytes(parts.inputs)
-    if bool(parts.instances) == by_column:
-        raise Invalid('the body must have either "instances" or "inputs", and not both')
-    inputs = decode_tensor(text, _tensor_shapes(spec))
-    if inputs is not None:
-        inputs = inputs.reshape(-1, *spec.input.shape)
-        return Instances(check_inputs(spec, inputs), by_column=by_column)
+    text, by_column = _chosen(parts)
+    tensor = decode_tensor(text, tensor_shapes(spec))
+    if tensor is not None:
+        inputs = tensor.reshape(-1, *spec.input.shape)
+        return Instances(decode_every_row(spec, inputs), by_column=by_column)
     rows = _ANYTHING.decode(text)
     if by_column:
         rows = _rows(spec, rows)
     if not isinstance(rows, list) or not rows:
-        raise Invalid(f'"{"inputs" if by_column else "instances"}" is not a list of instances')
+        raise _no_list(by_column=by_column)
     return Instances(decode_every_row(spec, rows), by_column=by_column)
 
 
-def _tensor_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
-    """Return the shapes of a row that is nothing but numbers, as `decode_rows` takes them."""
+def _chosen(parts: _Body) -> tuple[bytes, bool]:
+    """Return the JSON of what is to be predicted, and whether it is by column."""
+    if parts.signature_name not in {"", SIGNATURE}:
+        raise Invalid(
+            f"signature {parts.signature_name!r} is not in the model, which has {SIGNATURE!r}"
+        )
+    by_column = bool(parts.inputs)
+    if bool(parts.instances) == by_column:
+        raise Invalid('the body must have either "instances" or "inputs", and not both')
+    return bytes(parts.inputs if by_column else parts.instances), by_column
+
+
+def _no_list(*, by_column: bool) -> Invalid:
+    return Invalid(f'"{"inputs" if by_column else "instances"}" is not a list of instances')
+
+
+def _large_parts(body: bytes, spec: ModelSpec) -> _Body:
+    text = body.strip()
+    if text[:1] == b"[":
+        return _Body(instances=Raw(text))
+    levels = 1 + levels_of(spec)
+    found = {key: value for key, value in members(text, levels) if key in _Body.__struct_fields__}
+    name = decode_value(found.pop("signature_name", b'""'), levels)
+    raw = {key: Raw(value) for key, value in found.items()}
+    return msgspec.convert({"signature_name": name, **raw}, _Body)
+
+
+def _large_instances(parts: _Body, spec: ModelSpec) -> Instances:
+    text, by_column = _chosen(parts)
+    blocks = _large_columns(text, spec) if by_column else large_rows(text, spec)
+    inputs = decode_blocks(spec, blocks)
+    if not len(inputs):
+        raise _no_list(by_column=by_column)
+    return Instances(inputs, by_column=by_column)
+
+
+def _large_columns(text: bytes, spec: ModelSpec) -> Iterable[Block]:
+    text = text.strip()
+    if text[:1] != b"{":
+        return large_rows(text, spec)
+    columns = dict(members(text, levels_of(spec)))
     if isinstance(spec.input, ImageInput):
-        shape = spec.input.shape
-        one_channel = [shape[:2]] if spec.input.channels == 1 else []
-        return [shape, *one_channel, (math.prod(shape),)]
-    numbers_only = all(isinstance(column, NumberColumn) for column in spec.input.columns)
-    return [spec.input.shape] if numbers_only else []
+        if spec.input.tensor_name not in columns:
+            raise Invalid(f'"inputs" has no {spec.input.tensor_name!r}')
+        return large_rows(columns[spec.input.tensor_name], spec)
+    cells = {name: decode_value(column, 1) for name, column in columns.items()}
+    return in_blocks(spec, _transposed(spec.input.names, cells))
 
 
 def _rows(spec: ModelSpec, inputs: object) -> object:
@@ -126,13 +161,15 @@ def _rows(spec: ModelSpec, inputs: object) -> object:
     if not isinstance(inputs, Mapping):
         return inputs
     if not isinstance(spec.input, ImageInput):
-        return _transposed(spec.input.names, inputs)
+        return list(_transposed(spec.input.names, inputs))
     if spec.input.tensor_name not in inputs:
         raise Invalid(f'"inputs" has no {spec.input.tensor_name!r}')
     return inputs[spec.input.tensor_name]
 
 
-def _transposed(names: Sequence[str], columns: Mapping[str, object]) -> list[tuple[object, ...]]:
+def _transposed(
+    names: Sequence[str], columns: Mapping[str, object]
+) -> Iterator[tuple[object, ...]]:
     cells: list[list[object]] = []
     for name in names:
         column = columns.get(name)
@@ -143,4 +180,4 @@ def _transposed(names: Sequence[str], columns: Mapping[str, object]) -> list[tup
                 f"column {name!r} has {len(column)} values, {names[0]!r} has {len(cells[0])}"
             )
         cells.append(column)
-    return list(zip(*cells, strict=True))
+    return zip(*cells, strict=True)

@@ -1,16 +1,28 @@
 """What is wrong with each row of a request, not only with the first."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rondo_core.errors import RowInvalid
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import Row, decode_rows
+from rondo_core.model_inputs import Row, check_inputs, decode_rows
 from rondo_core.model_spec import ModelSpec
 
-__all__ = ["MOST_FAULTS", "RowFault", "RowFaults", "decode_every_row", "decode_good_rows"]
+__all__ = [
+    "MOST_FAULTS",
+    "Block",
+    "RowFault",
+    "RowFaults",
+    "decode_blocks",
+    "decode_every_row",
+    "decode_good_rows",
+    "in_blocks",
+]
 
 MOST_FAULTS = 100
 """So many are told; a file that has the wrong columns is wrong in every row."""
@@ -18,7 +30,8 @@ MOST_FAULTS = 100
 MOST_SET_ASIDE = 1000
 """So many rows may be set aside; then the file, not its rows, is what is wrong."""
 
-_BLOCK_ROWS = 256
+_BLOCK_CELLS = 16 * 1024
+"""So many values are made numbers by one call, in which no other thread of the process runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +52,87 @@ class RowFaults(RowInvalid):
         self.faults = tuple(faults)
 
 
-def decode_every_row(spec: ModelSpec, rows: Sequence[Row]) -> Float32Array:
-    """Do what ``decode_rows`` does, and tell the faults of all rows.
+Block = Sequence[Row | RowFault] | NDArray[np.generic]
+"""Rows that one call turns into what the model takes; an array of them is what it takes already."""
+
+
+def decode_every_row(spec: ModelSpec, rows: Block) -> Float32Array:
+    """Do what ``decode_rows`` does, or ``check_inputs`` with an array, and tell all rows' faults.
 
     Raises:
         RowFaults: a row does not fit; at most ``MOST_FAULTS`` are listed.
     """
-    try:
-        return decode_rows(spec, rows)
-    except RowInvalid as exc:
-        raise RowFaults(_faults(spec, rows) or [_fault(exc, exc.row)]) from exc
+    return decode_blocks(spec, _cut(spec, rows))
 
 
-def _faults(spec: ModelSpec, rows: Sequence[Row]) -> list[RowFault]:
-    """Look at rows one by one only where a block of them has a fault: most blocks have none."""
-    found: list[RowFault] = []
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = rows[start : start + _BLOCK_ROWS]
+def decode_blocks(spec: ModelSpec, blocks: Iterable[Block]) -> Float32Array:
+    """Do what `decode_every_row` does with rows that are still being read.
+
+    Args:
+        spec: what the model takes.
+        blocks: rows in their order, so many at a time that one call may read them; no more are
+            asked for when ``MOST_FAULTS`` do not fit.
+
+    Returns:
+        The rows of all blocks, float32, owned by the caller unless they are one array that fits.
+
+    Raises:
+        RowFaults: a row does not fit.
+    """
+    parts: list[Float32Array] = []
+    faults: list[RowFault] = []
+    start = 0
+    for block in blocks:
         try:
-            decode_rows(spec, block)
-        except RowInvalid:
-            found += _faults_of_block(spec, block, start)
-        if len(found) >= MOST_FAULTS:
-            break
-    return found[:MOST_FAULTS]
-
-
-def _faults_of_block(spec: ModelSpec, block: Sequence[Row], start: int) -> Iterator[RowFault]:
-    for place, row in enumerate(block, start):
-        try:
-            decode_rows(spec, [row])
+            parts.append(_decoded(spec, block))
         except RowInvalid as exc:
-            yield _fault(exc, place)
+            faults += _faults_of(spec, block, start) or [_fault(exc, start + exc.row)]
+            if len(faults) >= MOST_FAULTS:
+                break
+        start += len(block)
+    if faults:
+        raise RowFaults(faults[:MOST_FAULTS])
+    return parts[0] if len(parts) == 1 else np.concatenate([decode_rows(spec, []), *parts])
+
+
+def _cut(spec: ModelSpec, rows: Block) -> Iterator[Block]:
+    """One call for many rows lets no other thread run; rows are few enough, whatever they hold."""
+    side = max(1, _BLOCK_CELLS // math.prod(spec.input.shape))
+    if len(rows) <= side or isinstance(rows, np.ndarray):
+        yield rows
+        return
+    for start in range(0, len(rows), side):
+        yield rows[start : start + side]
+
+
+def _decoded(spec: ModelSpec, block: Block) -> Float32Array:
+    if isinstance(block, np.ndarray):
+        return check_inputs(spec, block)
+    for place, row in enumerate(block):
+        if isinstance(row, RowFault):
+            raise RowInvalid(place, row.column, row.rule)
+    return decode_rows(spec, block)  # type: ignore[arg-type]  # no fault is among them
+
+
+def _faults_of(spec: ModelSpec, block: Block, start: int) -> list[RowFault]:
+    found = (one for one in _sorted_out(spec, block, start) if isinstance(one, RowFault))
+    return list(islice(found, MOST_FAULTS))
+
+
+def _sorted_out(spec: ModelSpec, block: Block, start: int) -> Iterator[Float32Array | RowFault]:
+    """Read as much as possible at once: halve what has a fault until the fault is alone."""
+    try:
+        found = _decoded(spec, block)
+    except RowInvalid as exc:
+        if len(block) == 1:
+            yield _fault(exc, start)
+            return
+    else:
+        yield found
+        return
+    half = len(block) // 2
+    yield from _sorted_out(spec, block[:half], start)
+    yield from _sorted_out(spec, block[half:], start + half)
 
 
 def _fault(exc: RowInvalid, row: int) -> RowFault:
@@ -78,13 +140,13 @@ def _fault(exc: RowInvalid, row: int) -> RowFault:
 
 
 def decode_good_rows(
-    spec: ModelSpec, rows: Sequence[Row | RowFault]
+    spec: ModelSpec, rows: Iterable[Row | RowFault]
 ) -> tuple[Float32Array, list[RowFault]]:
     """Do what ``decode_rows`` does with the rows that fit, and set the others aside.
 
     Args:
         spec: see ``decode_rows``.
-        rows: see there; what is a fault already stays one.
+        rows: see there; what is a fault already stays one. Read a block at a time.
 
     Returns:
         The rows that fit in their order, float32, owned by the caller; the faults in their order.
@@ -92,23 +154,22 @@ def decode_good_rows(
     Raises:
         RowFaults: more than ``MOST_SET_ASIDE`` rows do not fit.
     """
-    faults = [row for row in rows if isinstance(row, RowFault)]
-    good = [decode_rows(spec, [])]
-    parts = [[(at, row) for at, row in enumerate(rows) if not isinstance(row, RowFault)]]
-    while parts:
-        part = parts.pop()
-        try:
-            good.append(decode_rows(spec, [row for _, row in part]))
-        except RowInvalid as exc:
-            if len(part) == 1:
-                faults.append(_fault(exc, part[0][0]))
+    good, faults, start = [decode_rows(spec, [])], list[RowFault](), 0
+    for block in in_blocks(spec, rows):
+        for one in _sorted_out(spec, block, start):
+            if isinstance(one, RowFault):
+                faults.append(one)
             else:
-                half = len(part) // 2
-                parts += [part[half:], part[:half]]
+                good.append(one)
         if len(faults) > MOST_SET_ASIDE:
-            raise RowFaults(sorted(faults, key=_row_of)[:MOST_FAULTS])
-    return np.concatenate(good), sorted(faults, key=_row_of)
+            raise RowFaults(faults[:MOST_FAULTS])
+        start += len(block)
+    return np.concatenate(good), faults
 
 
-def _row_of(fault: RowFault) -> int:
-    return fault.row
+def in_blocks(spec: ModelSpec, rows: Iterable[Row | RowFault]) -> Iterator[Block]:
+    """Gather rows as they are read, so many as one call may turn into an array."""
+    source = iter(rows)
+    side = max(1, _BLOCK_CELLS // math.prod(spec.input.shape))
+    while block := list(islice(source, side)):
+        yield block

@@ -9,7 +9,7 @@ import binascii
 import json
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,11 +24,19 @@ __all__ = ["bytes_of_b64", "decode_json", "encode_json", "tensor_from_json", "te
 _BARE_WORDS = (b"NaN", b"Infinity")
 _ANYTHING = msgspec.json.Decoder()
 _SHOWN = 60
+_B64_UNIT = 4
+_B64_PART = _B64_UNIT * 64 * 1024
 _FITTING_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 
 
-def decode_json(body: bytes) -> Any:  # noqa: ANN401  (it is what a stranger sent)
+def decode_json(  # it is what a stranger sent
+    body: bytes, *, constants: Callable[[str], object] = float
+) -> Any:  # noqa: ANN401
     """Read JSON in which NaN, Infinity and -Infinity may stand for numbers.
+
+    Args:
+        body: not longer than one call may read.
+        constants: makes a value of such a word.
 
     Raises:
         Invalid: not JSON, or nested too deeply.
@@ -39,7 +47,7 @@ def decode_json(body: bytes) -> Any:  # noqa: ANN401  (it is what a stranger sen
         except msgspec.DecodeError:
             if not any(word in body for word in _BARE_WORDS):
                 raise
-        return json.loads(body)
+        return json.loads(body, parse_constant=constants)
     except RecursionError as exc:
         raise Invalid("the body is nested too deeply") from exc
     except ValueError as exc:
@@ -158,15 +166,21 @@ def _bytes_of(name: str, value: object) -> bytes:
 
 
 def bytes_of_b64(name: str, text: str) -> bytes:
-    """Return what base64 says.
+    """Return what base64 says; of a long text a part at a time, between which other threads run.
 
     Raises:
         Invalid: it is not base64.
     """
+    parts = (text[at : at + _B64_PART] for at in range(0, len(text), _B64_PART))
     try:
-        return base64.b64decode(text, validate=True)
+        if len(text) % _B64_UNIT:
+            raise Invalid(f"input {name!r}: not base64: {len(text)} characters are no whole groups")
+        decoded = [base64.b64decode(part, validate=True) for part in parts]
     except (binascii.Error, ValueError) as exc:
         raise Invalid(f"input {name!r}: not base64: {exc}") from exc
+    if any(len(part) * _B64_UNIT != _B64_PART * 3 for part in decoded[:-1]):
+        raise Invalid(f"input {name!r}: not base64: padding before its end")
+    return b"".join(decoded)
 
 
 def tensor_to_json(name: str, tensor: Tensor) -> Any:  # noqa: ANN401  (nested lists have no type)
