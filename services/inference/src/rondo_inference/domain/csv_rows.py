@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -16,6 +16,7 @@ from rondo_inference.domain.row_faults import RowFault, decode_blocks, in_blocks
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
 _BLOCK_CELLS = 16 * 1024
+_SMALL_BYTES = 64 * 1024
 
 __all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "plain_csv"]
 
@@ -87,8 +88,12 @@ def _is_number(cell: str) -> bool:
 
 def _lines(body: bytes) -> Iterator[list[str]]:
     """Read a line when it is asked for: no call takes long, and of a faulty file few are read."""
-    text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
     try:
+        text: Iterable[str]
+        if len(body) <= _SMALL_BYTES:
+            text = io.StringIO(body.decode("utf-8-sig"), newline="")
+        else:
+            text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
         yield from filter(None, csv.reader(text, strict=True))
     except UnicodeDecodeError as exc:
         raise _no_text(body, exc) from exc

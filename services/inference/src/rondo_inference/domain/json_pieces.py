@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from rondo_core.errors import Invalid
 from rondo_inference.domain.tensor_json import decode_json, encode_json
 
-__all__ = ["LARGE_BYTES", "blocks", "decode_value", "members", "pieces"]
+__all__ = ["LARGE_BYTES", "SKIMMED_BYTES", "blocks", "decode_value", "members", "pieces"]
 
 _BLOCK_BYTES: Final = 64 * 1024
 LARGE_BYTES: Final = 2 * _BLOCK_BYTES
 """A longer text is cut. A piece is longer only where it is one member that is."""
+
+SKIMMED_BYTES: Final = 2 * 1024 * 1024
+"""A text of which no objects are made, or a few, may be read by one call up to here: 5 ms."""
 
 _LONGEST_KEY: Final = 4096
 _LOWER = 0x20

@@ -7,7 +7,13 @@ from typing import Any
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput, NumberColumn
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, members, pieces
+from rondo_inference.domain.json_pieces import (
+    LARGE_BYTES,
+    SKIMMED_BYTES,
+    decode_value,
+    members,
+    pieces,
+)
 from rondo_inference.domain.large_tensors import large_tensor
 from rondo_inference.domain.row_faults import Block, RowFault
 from rondo_inference.domain.tensor_json import decode_json
@@ -40,6 +46,10 @@ def large_rows(text: bytes, spec: ModelSpec) -> Iterator[Block]:
     text, shapes = text.strip(), tensor_shapes(spec)
     if text[:1] != b"[":
         raise Invalid(f"{text[:20]!r} begins no list of instances")
+    whole = decode_tensor(text, shapes) if len(text) <= SKIMMED_BYTES else None
+    if whole is not None:
+        yield whole.reshape(-1, *spec.input.shape)
+        return
     for piece in pieces(text, levels_of(spec)):
         tensor = decode_tensor(b"[" + piece + b"]", shapes)
         if tensor is not None:

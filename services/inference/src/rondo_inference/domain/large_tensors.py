@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rondo_core.errors import Invalid
-from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, pieces
+from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, members, pieces
 from rondo_inference.domain.tensor_json import decode_json, tensor_from_json
 from rondo_inference.domain.tensors import Tensor
 
@@ -25,6 +25,8 @@ def large_tensor(name: str, datatype: str, text: bytes, levels: int) -> Tensor:
         Invalid: see `tensor_from_json`; also where it is nested deeper.
     """
     text = text.strip()
+    if len(text) > LARGE_BYTES and text[:1] == b"{":
+        return tensor_from_json(name, datatype, _encoded(name, text, levels))
     if len(text) <= LARGE_BYTES or text[:1] != b"[":
         return tensor_from_json(name, datatype, decode_value(text, levels))
     parts: list[Tensor] = []
@@ -34,6 +36,14 @@ def large_tensor(name: str, datatype: str, text: bytes, levels: int) -> Tensor:
         else:
             parts.append(tensor_from_json(name, datatype, decode_json(b"[" + piece + b"]")))
     return joined(name, parts)
+
+
+def _encoded(name: str, text: bytes, levels: int) -> dict[str, object]:
+    """Read ``{"b64": …}`` and nothing else: lists in an object would be read for nothing."""
+    found = {key: value.strip() for key, value in members(text, levels)}
+    if set(found) != {"b64"} or found["b64"][:1] != b'"':
+        raise Invalid(f'input {name!r}: an object is not a tensor, unless it is {{"b64": text}}')
+    return {"b64": decode_json(found["b64"])}
 
 
 def joined(name: str, parts: Sequence[Tensor]) -> Tensor:

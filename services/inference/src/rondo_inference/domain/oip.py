@@ -7,11 +7,10 @@ Source: kserve/open-inference-protocol, inference_rest.md; Triton's binary tenso
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 
 from rondo_core.errors import Invalid
-from rondo_inference.domain.json_pieces import LARGE_BYTES
+from rondo_inference.domain.json_pieces import LARGE_BYTES, SKIMMED_BYTES
 from rondo_inference.domain.large_tensors import large_tensor
 from rondo_inference.domain.oip_body import (
     InputBody,
@@ -20,8 +19,7 @@ from rondo_inference.domain.oip_body import (
     large_body,
     parse_body,
 )
-from rondo_inference.domain.tensor_json import decode_json, tensor_from_json
-from rondo_inference.domain.tensor_text import decode_tensor
+from rondo_inference.domain.tensor_text import decode_flat, decode_tensor
 from rondo_inference.domain.tensors import (
     BYTES,
     DTYPES,
@@ -34,7 +32,6 @@ from rondo_inference.domain.tensors import (
 
 __all__ = ["Infer", "WantedOutput", "decode_infer", "raw_infer"]
 
-_FLAT = msgspec.json.Decoder(list[float])
 _TABLE_LEVELS = 2
 """The columns of a table may be inputs, each a list, or a list of lists of one."""
 
@@ -77,18 +74,23 @@ def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) ->
         raise Invalid(f"the JSON has {header_bytes} bytes, the body {len(body)}")
     text = body if header_bytes is None else body[:header_bytes]
     blobs = _Blobs(memoryview(body)[len(text) :])
-    levels = max(_TABLE_LEVELS, *(len(info.shape) for info in signature.inputs))
-    message = large_body(text, levels) if len(text) > LARGE_BYTES else parse_body(text)
+    large = len(text) > LARGE_BYTES
+    message = large_body(text, _levels(signature)) if large else parse_body(text)
     if not message.inputs:
         raise Invalid("the request has no input")
     inputs: dict[str, Tensor] = {}
     for one in message.inputs:
         if one.name in inputs:
             raise Invalid(f"input {one.name!r} is there twice")
-        inputs[one.name] = _tensor(one, blobs, levels)
+        inputs[one.name] = _tensor(one, blobs, signature)
     blobs.end()
     binary = _flag(message.parameters, "binary_data_output", default=False)
     return Infer(inputs, _wanted(message.outputs, signature, binary=binary), message.id)
+
+
+def _levels(signature: Signature) -> int:
+    """Return how deep lists may be inside each other in a tensor."""
+    return max(_TABLE_LEVELS, *(len(info.shape) for info in signature.inputs))
 
 
 def raw_infer(body: bytes, signature: Signature) -> Infer:
@@ -140,48 +142,37 @@ class _Blobs:
             raise Invalid(f"{len(self._data) - self._at} bytes belong to no input")
 
 
-def _tensor(one: InputBody, blobs: _Blobs, levels: int) -> Tensor:
+def _tensor(one: InputBody, blobs: _Blobs, signature: Signature) -> Tensor:
     size = one.parameters.get("binary_data_size")
     has_data = bool(bytes(one.data))
     if (size is None) != has_data:
         raise Invalid(f'input {one.name!r} must have either "data" or "binary_data_size"')
     if size is not None:
         return decode_raw(one.name, one.datatype, one.shape, blobs.take(one.name, size))
-    return _json_tensor(one, levels)
+    return _json_tensor(one, signature)
 
 
-def _json_tensor(one: InputBody, levels: int) -> Tensor:
+def _json_tensor(one: InputBody, signature: Signature) -> Tensor:
     if one.datatype not in DTYPES:
         raise Invalid(
             f"input {one.name!r}: datatype {one.datatype!r} is none of {', '.join(DTYPES)}"
         )
     count, text = check_shape(f"input {one.name!r}", one.shape), bytes(one.data)
-    if len(text) > LARGE_BYTES:
-        found = large_tensor(one.name, one.datatype, text, levels)
-    else:
-        found = _small(one, text)
+    found = _fast(one, text)
+    if found is None:
+        found = large_tensor(one.name, one.datatype, text, _levels(signature))
     if found.size != count:
         raise Invalid(f"input {one.name!r} has {found.size} values, shape {one.shape} has {count}")
     return found.reshape(one.shape)
-
-
-def _small(one: InputBody, text: bytes) -> Tensor:
-    fast = _fast(one, text)
-    return tensor_from_json(one.name, one.datatype, decode_json(text)) if fast is None else fast
 
 
 def _fast(one: InputBody, text: bytes) -> Tensor | None:
     """Read FP32 without a Python object per row; None where that does not work."""
     if one.datatype != "FP32":
         return None
-    nested = decode_tensor(text, [tuple(one.shape[1:])]) if len(one.shape) > 1 else None
-    if nested is not None:
-        return nested
-    try:
-        with np.errstate(over="ignore"):
-            return np.array(_FLAT.decode(text), np.float32)
-    except msgspec.MsgspecError:
-        return None
+    skimmed = len(text) <= SKIMMED_BYTES and len(one.shape) > 1
+    nested = decode_tensor(text, [tuple(one.shape[1:])]) if skimmed else None
+    return decode_flat(text) if nested is None else nested
 
 
 def _flag(parameters: Mapping[str, Parameter], name: str, *, default: bool) -> bool:

@@ -3,13 +3,20 @@
 Source: kserve/open-inference-protocol, inference_rest.md.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from rondo_core.errors import Invalid
-from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, members, pieces
+from rondo_inference.domain.json_pieces import (
+    LARGE_BYTES,
+    SKIMMED_BYTES,
+    decode_value,
+    members,
+    pieces,
+)
 from rondo_inference.domain.tensor_json import decode_json, encode_json
 
 __all__ = ["InferBody", "InputBody", "OutputBody", "Parameter", "large_body", "parse_body"]
@@ -89,8 +96,16 @@ def large_body(text: bytes, levels: int) -> InferBody:
     Raises:
         Invalid: see `parse_body`; also where a tensor is nested deeper.
     """
+    if len(text) <= SKIMMED_BYTES:
+        with suppress(ValueError, RecursionError):  # perhaps a bare NaN; else it is told below
+            found_whole: InferBody = _BODY.decode(text)
+            return found_whole
     levels += _BODY_LEVELS
-    found = dict(members(text.strip(), levels))
+    text = text.strip()
+    if text[:1] != b"{":
+        raise Invalid("the body is not an inference request: it is no object")
+    known = InferBody.__struct_fields__
+    found = {key: value for key, value in members(text, levels) if key in known}
     inputs = found.pop("inputs", b"[]").strip()
     parsed = [one for piece in pieces(inputs, levels - 1) for one in _inputs(piece, levels - 2)]
     rest = {key: decode_value(value, levels - 1) for key, value in found.items()}

@@ -5,6 +5,7 @@ Source: TensorFlow Serving RESTful API, "Predict API" (tensorflow.org/tfx/servin
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +15,7 @@ from rondo_core.errors import Invalid
 from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, members
+from rondo_inference.domain.json_pieces import LARGE_BYTES, SKIMMED_BYTES, decode_value, members
 from rondo_inference.domain.large_rows import large_rows, levels_of, tensor_shapes
 from rondo_inference.domain.row_faults import Block, decode_blocks, decode_every_row, in_blocks
 from rondo_inference.domain.tensor_text import decode_tensor
@@ -124,6 +125,9 @@ def _no_list(*, by_column: bool) -> Invalid:
 
 
 def _large_parts(body: bytes, spec: ModelSpec) -> _Body:
+    if len(body) <= SKIMMED_BYTES:
+        with suppress(msgspec.DecodeError):  # perhaps a bare NaN
+            return _strict_parts(body)
     text = body.strip()
     if text[:1] == b"[":
         return _Body(instances=Raw(text))

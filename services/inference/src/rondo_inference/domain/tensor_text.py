@@ -15,7 +15,7 @@ import numpy as np
 from rondo_core.layout import Float32Array
 from rondo_inference.domain.json_pieces import LARGE_BYTES
 
-__all__ = ["decode_tensor"]
+__all__ = ["decode_flat", "decode_tensor"]
 
 _NUMBERS_AND_SPACE = b"0123456789+-.eE \t\r\n"
 _BRACKETS = b"[]"
@@ -54,6 +54,25 @@ def decode_tensor(text: bytes, shapes: Iterable[tuple[int, ...]]) -> Float32Arra
         return None
     values = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return values.reshape(rows, *shape) if values.size == rows * math.prod(shape) else None
+
+
+def decode_flat(text: bytes) -> Float32Array | None:
+    """Read a flat list of numbers of any length; None for everything else; see `decode_tensor`.
+
+    Example:
+        >>> decode_flat(b"[1, 2.5]").tolist()
+        [1.0, 2.5]
+    """
+    text = text.strip()
+    if text[:1] + text[-1:] != b"[]":
+        return None
+    try:
+        parts = [_numbers(piece) for piece in _pieces(text[1:-1])]
+    except msgspec.DecodeError:
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts[-1].size else None
 
 
 def _numbers(flat: bytes) -> Float32Array:
