@@ -123,7 +123,7 @@ def test_a_real_null_is_not_a_number() -> None:
         (b" ", "is empty"),
         (b"3", "neither an object nor a list"),
         (b'{"instances": 3}', "not a list of instances"),
-        (b'{"instances": []}', "not a list of instances"),
+        (b'{"instances": []}', "is empty"),
         (b"{", "not JSON"),
         (b'{"instances": [[1]], "signature_name": []}', r"signature \[\]"),
     ],

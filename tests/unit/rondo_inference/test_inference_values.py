@@ -44,7 +44,7 @@ def body(**parts: object) -> bytes:
 @pytest.mark.parametrize(
     "instances",
     [
-        [{"town": "Bonn", "rooms": 3, "colour": "red"}, {"rooms": 1.5, "town": "Aa"}],
+        [{"town": "Bonn", "rooms": 3}, {"rooms": 1.5, "town": "Aa"}],
         [[3, "Bonn"], [1.5, "Aa"]],
         [[3, "Bonn"], {"rooms": "1.5", "town": "Aa"}],
     ],
@@ -111,13 +111,13 @@ def test_the_one_signature_may_be_named(signature: str) -> None:
             b'{"instances": [[1, 2]], "inputs": [[1, 2]]}',
             'the body must have either "instances" or "inputs", and not both',
         ),
-        (b'{"instances": []}', '"instances" is not a list of instances'),
+        (b'{"instances": []}', '"instances" is empty'),
         (b'{"instances": {}}', '"instances" is not a list of instances'),
         (b'{"inputs": 7}', '"inputs" is not a list of instances'),
         (b'{"inputs": {"a": [1]}}', "\"inputs\" has no list for column 'b'"),
         (b'{"inputs": {"a": [1], "b": 2}}', "\"inputs\" has no list for column 'b'"),
         (b'{"inputs": {"a": [1], "b": [2, 3]}}', "column 'b' has 2 values, 'a' has 1"),
-        (b'{"inputs": {"a": [], "b": []}}', '"inputs" is not a list of instances'),
+        (b'{"inputs": {"a": [], "b": []}}', '"inputs" is empty'),
         (
             b'{"instances": [[1, 2]], "signature_name": "other"}',
             "signature 'other' is not in the model, which has 'serving_default'",

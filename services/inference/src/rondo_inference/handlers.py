@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.input_bounds import Beyond, warned
 from rondo_core.keys import CHAMPION
-from rondo_core.model_inputs import check_inputs
 from rondo_core.telemetry import Metrics
+from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading
@@ -201,11 +201,11 @@ def checked(served: ServedModel, inputs: Tensors) -> Tensors:
 
     Raises:
         Invalid: names the input, what was found and what is wanted.
-        RowInvalid: names the row, its column, its value and the rule.
+        RowFaults: rows that do not fit, each with its column, its value and the rule.
     """
     infos = served.signature.inputs
     if served.spec is not None:
-        inputs = (check_inputs(served.spec, inputs[0]),)
+        inputs = (decode_every_row(served.spec, inputs[0]),)
     for info, tensor in zip(infos, inputs, strict=True):
         check_tensor(info, tensor)
         if info.datatype == BYTES:

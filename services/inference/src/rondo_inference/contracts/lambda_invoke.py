@@ -17,7 +17,8 @@ import msgspec
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.exports import ExportInvalid
 from rondo_core.input_bounds import Beyond
-from rondo_inference.contracts.media import FileRules, ask_file, ask_json, is_file
+from rondo_inference.contracts.kinds import is_file, kind_of
+from rondo_inference.contracts.media import FileRules, ask_file, ask_json
 from rondo_inference.contracts.messages import (
     Answer,
     Headers,
@@ -30,7 +31,6 @@ from rondo_inference.contracts.messages import (
     route_pattern,
     version_headers,
 )
-from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.handlers import Target
 from rondo_inference.registry.served import ServedModel
@@ -107,7 +107,7 @@ def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:
         raise _Uncallable(f"invocation type {kind!r} is not one of {', '.join(_MOST_BYTES)}")
     if len(request.body) > most:
         raise TooLarge(f"the payload is longer than {most} bytes")
-    read = ask_file if is_file(media_type(request.header("content-type"))) else ask_json
+    read = ask_file if is_file(kind_of(request)) else ask_json
     try:
         question = read(rules, request, served)
     except Invalid as exc:

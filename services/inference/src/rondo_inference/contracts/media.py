@@ -4,16 +4,19 @@ JSON in gives TF Serving's JSON; everything else in gives JSON that needs no tab
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import cast
 
-from rondo_core.errors import Invalid
+from rondo_core.input_bounds import Beyond
 from rondo_core.input_schema import ImageInput
 from rondo_inference.contracts.arrays import ask_npy, ask_npz
 from rondo_inference.contracts.encoded import encoded_files
+from rondo_inference.contracts.kinds import FORM, PACKED, Content, kind_of, of_form, usual_name
 from rondo_inference.contracts.messages import (
     CSV,
     JSON,
+    Answer,
     NotAcceptable,
     Question,
     Request,
@@ -21,12 +24,12 @@ from rondo_inference.contracts.messages import (
 )
 from rondo_inference.contracts.pictures import PICTURES, Fit, decode_pictures
 from rondo_inference.contracts.writers import LINES, NPY, NPZ, WRITTEN, as_tensors, writer
-from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv
+from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, ignored_columns
 from rondo_inference.domain.json_lines import decode_lines, decode_tensor_lines
 from rondo_inference.domain.multipart import decode_multipart
-from rondo_inference.domain.negotiation import media_parameter, media_type, negotiated
+from rondo_inference.domain.negotiation import media_parameter, negotiated
 from rondo_inference.domain.predict_body import SIGNATURE, decode_predict_body
-from rondo_inference.domain.row_faults import decode_every_row
+from rondo_inference.domain.row_faults import NO_COLUMN, decode_every_row
 from rondo_inference.domain.tensor_bodies import (
     decode_tensors_body,
     tensors_of_rows,
@@ -35,14 +38,9 @@ from rondo_inference.domain.tensors import Tensors
 from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["FORM", "LINES", "NPY", "NPZ", "FileRules", "ask_file", "ask_json", "ask_media",
-           "unpacks"]  # fmt: skip
+__all__ = ["FileRules", "ask_file", "ask_json", "ask_media", "file_question", "unpacks", "wanted"]
 
-FORM = "multipart/form-data"
-_ALSO_LINES = {"application/jsons", "application/x-jsonlines", "application/x-ndjson",
-               "application/jsonl"}  # fmt: skip
-_PACKED = {NPZ, FORM, *PICTURES}
-_FILES = {CSV, NPY, LINES, *_PACKED, *_ALSO_LINES}
+_MARK = "\N{BYTE ORDER MARK}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +56,9 @@ class FileRules:
     fit: Fit = "refuse"
 
 
-def is_file(kind: str) -> bool:
-    """Whether a media type is one of those that are not JSON, by all routes."""
-    return kind in _FILES
-
-
 def unpacks(request: Request) -> bool:
     """Whether a short body may become a large one: an archive, or pictures."""
-    kind = media_type(request.header("content-type"))
-    return kind in _PACKED or b'"b64"' in request.body
+    return kind_of(request) in PACKED or b'"b64"' in request.body
 
 
 def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Question:
@@ -77,7 +69,7 @@ def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Questi
         NotAcceptable: no type that we write is accepted.
         Invalid: the body breaks a rule.
     """
-    kind = media_type(request.header("content-type")) or JSON
+    kind = kind_of(request) or JSON
     if kind == JSON:
         return ask_json(rules, request, served)
     return ask_file(rules, request, served)
@@ -85,55 +77,84 @@ def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Questi
 
 def ask_json(rules: FileRules, request: Request, served: ServedModel) -> Question:
     """Read TF Serving's JSON."""
-    wanted = _wanted(request, JSON)
+    chosen, body = wanted(request, WRITTEN), request.body.removeprefix(_MARK)
     if served.spec is None:
-        inputs, by_column = decode_tensors_body(request.body, served.signature, SIGNATURE)
+        inputs, by_column = decode_tensors_body(body, served.signature, SIGNATURE)
         inputs = checked(served, inputs)
     elif b'"b64"' in request.body and isinstance(served.spec.input, ImageInput):
-        files = encoded_files(request.body)
+        files = encoded_files(body)
         inputs, by_column = (decode_pictures(served.spec, files, fit=rules.fit),), False
     else:
-        instances = decode_predict_body(request.body, served.spec)
+        instances = decode_predict_body(body, served.spec)
         inputs, by_column = (instances.inputs,), instances.by_column
-    if wanted == JSON:
+    if chosen == JSON:
         return Question.of(served, inputs, partial(as_tensors, served, by_column=by_column))
-    return Question.of(served, inputs, writer(served, wanted))
+    return Question.of(served, inputs, writer(served, chosen))
 
 
 def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Question:
     """Read a file of rows, arrays or pictures, or a form of them."""
-    header = request.header("content-type")
-    kind = media_type(header)
-    kind = LINES if kind in _ALSO_LINES else kind
-    wanted = _wanted(request, kind if kind in WRITTEN else JSON)
+    kind = kind_of(request)
+    usual = kind if kind in WRITTEN else JSON
+    chosen = wanted(request, WRITTEN, usual=usual)
+    return file_question(rules, request, served, writer(served, chosen))
+
+
+def file_question(
+    rules: FileRules, request: Request, served: ServedModel, answer: Callable[[Tensors], Answer]
+) -> Question:
+    """Read what `ask_file` reads; columns that the model does not have are told of.
+
+    Raises:
+        UnsupportedMedia: the body is of another type.
+        Invalid: the body breaks a rule.
+    """
+    kind, body = kind_of(request), cast("Content", request.body)
     if kind == FORM:
-        inputs = _form(rules, request.body, media_parameter(header, "boundary"), served)
-    else:
-        inputs = _read(rules, kind, request.body, served)
-    return Question.of(served, inputs, writer(served, wanted))
+        boundary = media_parameter(request.header("content-type"), "boundary")
+        kind, body = of_form(decode_multipart(request.body, boundary))
+    question = Question.of(served, _content(rules, kind, body, served), answer)
+    if kind != CSV or served.spec is None:
+        return question
+    others = ignored_columns(bytes(cast("bytes", body)), served.spec)
+    told = [Beyond(name, f"{NO_COLUMN}, and ignored", 0, 0) for name in others]
+    return replace(question, beyond=(*told, *question.beyond))
 
 
-def _wanted(request: Request, usual: str) -> str:
+def wanted(request: Request, offered: tuple[str, ...], *, usual: str = JSON) -> str:
+    """Return the type that the caller accepts, of those that are written.
+
+    Args:
+        request: says what is accepted.
+        offered: what is written.
+        usual: the one of them for who accepts several.
+
+    Raises:
+        NotAcceptable: none of them.
+    """
     accept = request.header("accept")
-    found = _chosen(accept, usual)
+    found = _chosen(accept, offered, usual)
     if found is None:
-        shown = ", ".join(WRITTEN)
-        raise NotAcceptable(f"{accept} is not written here; accept one of {shown}")
+        raise NotAcceptable(f"{accept} is not written here; accept one of {', '.join(offered)}")
     return found
 
 
 @lru_cache(maxsize=256)
-def _chosen(accept: str, usual: str) -> str | None:
-    offered = (usual, *(media for media in WRITTEN if media != usual))
-    return negotiated(",".join(map(_usual_lines, accept.split(","))), offered)
+def _chosen(accept: str, offered: tuple[str, ...], usual: str) -> str | None:
+    first = (usual, *(media for media in offered if media != usual))
+    return negotiated(",".join(map(_usual_part, accept.split(","))), first)
 
 
-def _usual_lines(part: str) -> str:
+def _usual_part(part: str) -> str:
     kind, semicolon, parameters = part.partition(";")
-    return LINES + semicolon + parameters if kind.strip().lower() in _ALSO_LINES else part
+    return usual_name(kind.strip().lower()) + semicolon + parameters
 
 
-def _read(rules: FileRules, kind: str, body: bytes | memoryview, served: ServedModel) -> Tensors:
+def _content(rules: FileRules, kind: str, body: Content, served: ServedModel) -> Tensors:
+    if isinstance(body, dict):
+        return _row(body, served)
+    if isinstance(body, list):
+        return (decode_pictures(served.spec, body, fit=rules.fit),)
     if kind in PICTURES:
         return (decode_pictures(served.spec, [body], fit=rules.fit),)
     reader = _READERS.get(kind)
@@ -160,10 +181,10 @@ def _json(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:
     return ask_json(rules, Request(body=body), served).inputs
 
 
-def _rows(rows: list[object], served: ServedModel) -> Tensors:
+def _row(fields: dict[str, str], served: ServedModel) -> Tensors:
     if served.spec is None:
-        return checked(served, tensors_of_rows(rows, served.signature))
-    return (decode_every_row(served.spec, rows),)  # type: ignore[arg-type]  # it checks each row
+        return checked(served, tensors_of_rows([fields], served.signature))
+    return (decode_every_row(served.spec, [fields]),)
 
 
 def _npy(rules: FileRules, body: bytes, served: ServedModel) -> Tensors:
@@ -181,27 +202,3 @@ _READERS: dict[str, Callable[[FileRules, bytes, ServedModel], Tensors]] = {
     NPY: _npy,
     NPZ: _npz,
 }
-
-
-def _form(rules: FileRules, body: bytes, boundary: str | None, served: ServedModel) -> Tensors:
-    """Pictures are a batch; one other file is read as what it is; fields are one row."""
-    parts = decode_multipart(body, boundary)
-    pictures = [part.content for part in parts if part.media in PICTURES]
-    if pictures:
-        return (decode_pictures(served.spec, pictures, fit=rules.fit),)
-    files = [part for part in parts if part.filename]
-    if len(files) > 1:
-        raise Invalid(f"the form has {len(files)} files; several may only be pictures")
-    if files:
-        (file,) = files
-        kind = file.media if is_file(file.media) or file.media == JSON else _by_name(file.filename)
-        return _read(rules, kind, file.content, served)
-    row = {part.name: bytes(part.content).decode("utf-8", "replace") for part in parts}
-    return _rows([row], served)
-
-
-def _by_name(filename: str) -> str:
-    suffix = filename.rpartition(".")[2].lower()
-    known = {"csv": CSV, "json": JSON, "jsonl": LINES, "npy": NPY, "npz": NPZ,
-             "png": PICTURES[0], "jpg": PICTURES[1], "jpeg": PICTURES[1]}  # fmt: skip
-    return known.get(suffix, suffix or "a file without a name")

@@ -64,11 +64,13 @@ def example_schema(served: ServedModel) -> Schema:
         return {"type": "object"}
     if isinstance(spec.input, TableInput):
         return _named_row(spec.input)
-    return _object({spec.input.tensor_name: _nested(_picture_value(spec.input), spec.input.shape)})
+    picture = _nested(_picture_value(spec.input), spec.input.shape)
+    return _object({spec.input.tensor_name: picture}) | {"additionalProperties": False}
 
 
 def _named_row(table: TableInput) -> Schema:
-    return _object(dict(zip(table.names, _cells(table), strict=True)))
+    columns = dict(zip(table.names, _cells(table), strict=True))
+    return _object(columns) | {"additionalProperties": False}
 
 
 def _cells(table: TableInput) -> list[Schema]:

@@ -10,8 +10,10 @@ from importlib.metadata import version as installed
 
 from rondo_core.errors import Invalid
 from rondo_core.input_bounds import Beyond
-from rondo_inference.contracts.media import FileRules, ask_file, is_file
+from rondo_inference.contracts.kinds import is_file, kind_of
+from rondo_inference.contracts.media import FileRules, ask_file, wanted
 from rondo_inference.contracts.messages import (
+    JSON,
     Answer,
     PredictRoute,
     Question,
@@ -101,7 +103,7 @@ def _target(request: Request) -> Target:
 
 
 def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:
-    if is_file(media_type(request.header("content-type"))):
+    if is_file(kind_of(request)):
         return ask_file(rules, request, served)
     return ask_infer(request, served)
 
@@ -110,8 +112,10 @@ def ask_infer(request: Request, served: ServedModel) -> Question:
     """Read an inference request: JSON, binary, or mixed.
 
     Raises:
+        NotAcceptable: neither JSON nor a form of binary tensors is accepted.
         Invalid: the header's length or the body breaks a rule.
     """
+    wanted(request, (JSON, BINARY, VENDOR))
     size, vendor = _header_bytes(request)
     if size == 0:
         infer = raw_infer(request.body, served.signature)

@@ -12,8 +12,10 @@ from functools import partial
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.keys import CHAMPION
 from rondo_core.output_schema import Classes
-from rondo_inference.contracts.media import FileRules, ask_file, ask_json, is_file
+from rondo_inference.contracts.kinds import is_file, kind_of
+from rondo_inference.contracts.media import FileRules, ask_file, ask_json, file_question, wanted
 from rondo_inference.contracts.messages import (
+    JSON,
     Answer,
     PredictRoute,
     Question,
@@ -25,7 +27,6 @@ from rondo_inference.contracts.messages import (
     version_headers,
 )
 from rondo_inference.domain.examples import decode_examples
-from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.predict_body import SIGNATURE
 from rondo_inference.domain.tensor_json import encode_json
 from rondo_inference.domain.tensors import TensorInfo, Tensors
@@ -63,8 +64,8 @@ def routes(catalogue: Catalogue, rules: FileRules) -> tuple[Route | PredictRoute
     """Return the contract's routes."""
     verbs: dict[str, Callable[[Request, ServedModel], Question]] = {
         "predict": partial(_predict, rules),
-        "classify": _classify,
-        "regress": _regress,
+        "classify": partial(_classify, rules),
+        "regress": partial(_regress, rules),
     }
     return (
         *(
@@ -99,16 +100,16 @@ def _target(request: Request) -> Target:
 
 
 def _predict(rules: FileRules, request: Request, served: ServedModel) -> Question:
-    if is_file(media_type(request.header("content-type"))):
+    if is_file(kind_of(request)):
         return ask_file(rules, request, served)
     return ask_json(rules, request, served)
 
 
-def _classify(request: Request, served: ServedModel) -> Question:
+def _classify(rules: FileRules, request: Request, served: ServedModel) -> Question:
     if served.spec is None or not isinstance(served.spec.output, Classes):
         raise Invalid(f"model {served.name!r} gives no classes; use :predict")
     answer = partial(_classes, served.spec.output.labels)
-    return Question.of(served, _examples(request, served), answer)
+    return _examples(rules, request, served, answer)
 
 
 def _classes(labels: Sequence[str], outputs: Tensors) -> Answer:
@@ -116,21 +117,26 @@ def _classes(labels: Sequence[str], outputs: Tensors) -> Answer:
     return Answer(encode_json({"results": rows}))
 
 
-def _regress(request: Request, served: ServedModel) -> Question:
+def _regress(rules: FileRules, request: Request, served: ServedModel) -> Question:
     if served.spec is None or isinstance(served.spec.output, Classes):
         raise Invalid(f"model {served.name!r} gives no number; use :predict")
-    return Question.of(served, _examples(request, served), _numbers)
+    return _examples(rules, request, served, _numbers)
 
 
 def _numbers(outputs: Tensors) -> Answer:
     return Answer(encode_json({"results": outputs[0][:, 0].tolist()}))
 
 
-def _examples(request: Request, served: ServedModel) -> Tensors:
-    """Read ``{"signature_name": …, "context": {…}, "examples": [{…}, …]}``."""
+def _examples(
+    rules: FileRules, request: Request, served: ServedModel, answer: Callable[[Tensors], Answer]
+) -> Question:
+    """Read examples, or a file of them; the answer is JSON."""
+    wanted(request, (JSON,))
+    if is_file(kind_of(request)):
+        return file_question(rules, request, served, answer)
     if served.spec is None:
         raise AssertionError
-    return (decode_examples(request.body, served.spec),)
+    return Question.of(served, (decode_examples(request.body, served.spec),), answer)
 
 
 def _nameless(_: Request) -> Answer:

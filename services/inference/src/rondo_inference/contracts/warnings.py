@@ -19,12 +19,16 @@ _LONGEST_TEXT = 4096
 def warnings_text(beyond: Sequence[Beyond]) -> str:
     """Return JSON in ASCII: an object for each column and bound, and how many more there are.
 
+    A column that is ignored has no rows.
+
     >>> print(warnings_text([Beyond("age", "above maximum 120", rows=2, first=0)]))
     [{"column": "age", "rule": "above maximum 120", "rows": 2, "first_row": 0}]
     """
     told, length = list[str](), 0
     for one in beyond:
-        fields = {"column": one.column, "rule": one.rule, "rows": one.rows, "first_row": one.first}
+        fields: dict[str, str | int] = {"column": one.column, "rule": one.rule}
+        if one.rows:
+            fields |= {"rows": one.rows, "first_row": one.first}
         text = json.dumps(fields)
         length += len(text)
         if length > _LONGEST_TEXT:

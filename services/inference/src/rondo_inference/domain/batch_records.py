@@ -14,7 +14,7 @@ from rondo_core.layout import Float32Array
 from rondo_core.model_inputs import Row, check_inputs, decode_rows
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.csv_rows import decode_csv
-from rondo_inference.domain.row_faults import RowFault
+from rondo_inference.domain.row_faults import NO_COLUMN, RowFault, names_of, other_column
 from rondo_inference.domain.tensor_json import decode_json
 
 __all__ = [
@@ -111,13 +111,15 @@ def _cells(body: bytes) -> list[list[str]]:
 def read_lines(body: bytes, spec: ModelSpec) -> Records:
     """Read one JSON value a line; blank lines are skipped."""
     lines = [line for line in body.split(b"\n") if line.strip()]
-    return _records(spec, [_value(line, at) for at, line in enumerate(lines)])
+    names = names_of(spec)
+    return _records(spec, [_value(line, at, names) for at, line in enumerate(lines)])
 
 
-def _value(line: bytes, at: int) -> Row | RowFault:
+def _value(line: bytes, at: int, names: Sequence[str]) -> Row | RowFault:
     try:
         found: Row = decode_json(line)
-        return found
+        other = other_column(found, names)
+        return found if other is None else RowFault(at, other, NO_COLUMN)
     except (Invalid, UnicodeDecodeError) as exc:
         return RowFault(at, None, f"not a line of JSON: {exc}")
 

@@ -17,14 +17,17 @@ from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo,
 
 _BLOCK_CELLS = 16 * 1024
 _SMALL_BYTES = 64 * 1024
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How the files of Excel and LibreOffice begin: as archives, or, the old ones, as OLE2."""
 
-__all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "plain_csv"]
+__all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "ignored_columns", "plain_csv"]
 
 
 def decode_csv(body: bytes, spec: ModelSpec) -> Float32Array:
     """Read a CSV: UTF-8 (a byte-order mark is fine), commas, the column names in the first line.
 
-    Columns may be in any order, and others than the model's are ignored. Empty lines are skipped.
+    Columns may be in any order, and others than the model's are ignored: see `ignored_columns`.
+    Empty lines are skipped.
     Without a first line of names, as batch jobs of SageMaker send it, the cells are taken in the
     model's order; for pictures they are pixels, row by row.
 
@@ -66,15 +69,29 @@ def csv_rows(body: bytes, spec: ModelSpec) -> Iterator[list[str] | RowFault]:
         raise Invalid("the CSV has a header but no row")
 
 
+def ignored_columns(body: bytes, spec: ModelSpec) -> tuple[str, ...]:
+    """Return the columns of a CSV that the model does not have, in their order; body as above."""
+    first = next(_lines(body), None)
+    if first is None or not isinstance(spec.input, TableInput) or _is_row(first, spec.input):
+        return ()
+    return tuple(name for cell in first if (name := cell.strip()) not in spec.input.names)
+
+
 def _is_row(cells: Sequence[str], table: TableInput) -> bool:
-    """Whether the first line holds values already: as many as columns, and numbers for numbers."""
+    """Whether the first line holds values already: as many as columns, and numbers for numbers.
+
+    A cell may be empty, which is a fault of the row.
+    """
     if len(cells) != len(table.columns) or not {cell.strip() for cell in cells}.isdisjoint(
         table.names
     ):
         return False
-    return all(
+    filled = [
+        (cell, column) for cell, column in zip(cells, table.columns, strict=True) if cell.strip()
+    ]
+    return bool(filled) and all(
         _is_number(cell) if isinstance(column, NumberColumn) else cell.strip() in column.values
-        for cell, column in zip(cells, table.columns, strict=True)
+        for cell, column in filled
     )
 
 
@@ -88,6 +105,8 @@ def _is_number(cell: str) -> bool:
 
 def _lines(body: bytes) -> Iterator[list[str]]:
     """Read a line when it is asked for: no call takes long, and of a faulty file few are read."""
+    if body.startswith(_SPREADSHEETS):
+        raise Invalid("this is a spreadsheet's own file, not a CSV: save it as CSV, and send that")
     try:
         text: Iterable[str]
         if len(body) <= _SMALL_BYTES:
@@ -117,9 +136,14 @@ def _places(header: tuple[str, ...], wanted: Sequence[str]) -> list[int]:
     if missing:
         raise Invalid(
             f"the CSV's header lacks column {', '.join(map(repr, missing))}; "
-            f"it has {', '.join(map(repr, header))}"
+            f"it has {', '.join(map(repr, header))}{_hint(header)}"
         )
     return [header.index(name) for name in wanted]
+
+
+def _hint(header: Sequence[str]) -> str:
+    semicolons = len(header) == 1 and ";" in header[0]
+    return "; its cells are parted by semicolons, save it with commas" if semicolons else ""
 
 
 def _row(

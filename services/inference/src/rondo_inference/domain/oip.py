@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import UnsetType
 
 from rondo_core.errors import Invalid
 from rondo_inference.domain.json_pieces import LARGE_BYTES, SKIMMED_BYTES
@@ -51,12 +52,12 @@ class Infer:
     Attributes:
         inputs: name -> tensor, as sent.
         outputs: in the order of the answer.
-        id: given back, if it is not empty.
+        id: given back; None: there is none.
     """
 
     inputs: Mapping[str, Tensor]
     outputs: Sequence[WantedOutput] = field(default=())
-    id: str = ""
+    id: str | None = None
 
 
 def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) -> Infer:
@@ -85,7 +86,8 @@ def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) ->
         inputs[one.name] = _tensor(one, blobs, signature)
     blobs.end()
     binary = _flag(message.parameters, "binary_data_output", default=False)
-    return Infer(inputs, _wanted(message.outputs, signature, binary=binary), message.id)
+    named = None if isinstance(message.id, UnsetType) else message.id
+    return Infer(inputs, _wanted(message.outputs, signature, binary=binary), named)
 
 
 def _levels(signature: Signature) -> int:

@@ -39,7 +39,7 @@ def encode_infer(
         else:
             one["data"] = _json_data(tensor)
         described.append(one)
-    named = {"id": request.id} if request.id else {}
+    named = {} if request.id is None else {"id": request.id}
     text = encode_json({**told, **named, "outputs": described})
     return (b"".join([text, *blobs]), len(text)) if blobs else (text, None)
 

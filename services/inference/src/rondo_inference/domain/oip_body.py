@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from rondo_core.errors import Invalid
 from rondo_inference.domain.json_pieces import (
@@ -45,7 +45,7 @@ class InferBody(Struct, frozen=True):
     """The message."""
 
     inputs: list[InputBody]
-    id: str = ""
+    id: str | UnsetType = UNSET
     parameters: dict[str, Parameter] = {}
     outputs: list[OutputBody] = []
 

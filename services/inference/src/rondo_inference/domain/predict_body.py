@@ -28,6 +28,12 @@ SIGNATURE = "serving_default"
 _BARE_WORDS = (b"NaN", b"Infinity")
 
 
+_OTHER_PROTOCOL = (
+    "this is a request of the Open Inference Protocol: send it to /v2/models/NAME/infer, or with "
+    "content-type application/vnd.sagemaker-triton.binary+json;json-header-size=LENGTH"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Instances:
     """What is to be predicted.
@@ -104,7 +110,7 @@ def _instances(parts: _Body, spec: ModelSpec) -> Instances:
     if by_column:
         rows = _rows(spec, rows)
     if not isinstance(rows, list) or not rows:
-        raise _no_list(by_column=by_column)
+        raise _no_list(by_column=by_column, empty=rows == [])
     return Instances(decode_every_row(spec, rows), by_column=by_column)
 
 
@@ -120,8 +126,9 @@ def _chosen(parts: _Body) -> tuple[bytes, bool]:
     return bytes(parts.inputs if by_column else parts.instances), by_column
 
 
-def _no_list(*, by_column: bool) -> Invalid:
-    return Invalid(f'"{"inputs" if by_column else "instances"}" is not a list of instances')
+def _no_list(*, by_column: bool, empty: bool) -> Invalid:
+    found = "empty" if empty else "not a list of instances"
+    return Invalid(f'"{"inputs" if by_column else "instances"}" is {found}')
 
 
 def _large_parts(body: bytes, spec: ModelSpec) -> _Body:
@@ -143,7 +150,7 @@ def _large_instances(parts: _Body, spec: ModelSpec) -> Instances:
     blocks = _large_columns(text, spec) if by_column else large_rows(text, spec)
     inputs = decode_blocks(spec, blocks)
     if not len(inputs):
-        raise _no_list(by_column=by_column)
+        raise _no_list(by_column=by_column, empty=True)
     return Instances(inputs, by_column=by_column)
 
 
@@ -162,6 +169,9 @@ def _large_columns(text: bytes, spec: ModelSpec) -> Iterable[Block]:
 
 def _rows(spec: ModelSpec, inputs: object) -> object:
     """Turn columns into rows; a tensor that is not named is rows already."""
+    match inputs:
+        case [{"name": _, "datatype": _, "shape": _}, *_]:
+            raise Invalid(_OTHER_PROTOCOL)
     if not isinstance(inputs, Mapping):
         return inputs
     if not isinstance(spec.input, ImageInput):

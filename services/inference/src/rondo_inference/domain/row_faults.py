@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondo_core.errors import RowInvalid
+from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_inputs import Row, check_inputs, decode_rows
 from rondo_core.model_spec import ModelSpec
 
 __all__ = [
     "MOST_FAULTS",
+    "NO_COLUMN",
     "Block",
     "RowFault",
     "RowFaults",
@@ -22,6 +24,8 @@ __all__ = [
     "decode_every_row",
     "decode_good_rows",
     "in_blocks",
+    "names_of",
+    "other_column",
 ]
 
 MOST_FAULTS = 100
@@ -30,6 +34,7 @@ MOST_FAULTS = 100
 MOST_SET_ASIDE = 1000
 """So many rows may be set aside; then the file, not its rows, is what is wrong."""
 
+NO_COLUMN = "is no column of the model"
 _BLOCK_CELLS = 16 * 1024
 """So many values are made numbers by one call, in which no other thread of the process runs."""
 
@@ -58,6 +63,8 @@ Block = Sequence[Row | RowFault] | NDArray[np.generic]
 
 def decode_every_row(spec: ModelSpec, rows: Block) -> Float32Array:
     """Do what ``decode_rows`` does, or ``check_inputs`` with an array, and tell all rows' faults.
+
+    An object may have no other names than the model's columns.
 
     Raises:
         RowFaults: a row does not fit; at most ``MOST_FAULTS`` are listed.
@@ -98,7 +105,7 @@ def decode_blocks(spec: ModelSpec, blocks: Iterable[Block]) -> Float32Array:
 def _cut(spec: ModelSpec, rows: Block) -> Iterator[Block]:
     """One call for many rows lets no other thread run; rows are few enough, whatever they hold."""
     side = max(1, _BLOCK_CELLS // math.prod(spec.input.shape))
-    if len(rows) <= side or isinstance(rows, np.ndarray):
+    if isinstance(rows, np.ndarray) or len(rows) <= side:
         yield rows
         return
     for start in range(0, len(rows), side):
@@ -108,10 +115,25 @@ def _cut(spec: ModelSpec, rows: Block) -> Iterator[Block]:
 def _decoded(spec: ModelSpec, block: Block) -> Float32Array:
     if isinstance(block, np.ndarray):
         return check_inputs(spec, block)
+    names = names_of(spec)
     for place, row in enumerate(block):
         if isinstance(row, RowFault):
             raise RowInvalid(place, row.column, row.rule)
+        if (other := other_column(row, names)) is not None:
+            raise RowInvalid(place, other, NO_COLUMN)
     return decode_rows(spec, block)  # type: ignore[arg-type]  # no fault is among them
+
+
+def names_of(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the names that a row has as an object."""
+    return (spec.input.tensor_name,) if isinstance(spec.input, ImageInput) else spec.input.names
+
+
+def other_column(row: object, names: Sequence[str]) -> str | None:
+    """Return a name of an object that has all names and more; what it lacks is told first."""
+    if not isinstance(row, dict) or len(row) <= len(names) or any(one not in row for one in names):
+        return None
+    return next(str(name) for name in row if name not in names)
 
 
 def _faults_of(spec: ModelSpec, block: Block, start: int) -> list[RowFault]:

@@ -51,7 +51,8 @@ def decode_tensors_body(
         return _by_column(message["inputs"], signature), True
     rows = message["instances"]
     if not isinstance(rows, list) or not rows:
-        raise Invalid('"instances" is not a list of instances')
+        found = "empty" if rows == [] else "not a list of instances"
+        raise Invalid(f'"instances" is {found}')
     return tensors_of_rows(rows, signature), False
 
 

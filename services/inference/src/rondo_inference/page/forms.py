@@ -19,7 +19,7 @@ from rondo_core.model_inputs import decode_rows
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.contracts.messages import Request, UnsupportedMedia
 from rondo_inference.contracts.pictures import Fit, PixelBudget, decode_pictures
-from rondo_inference.domain.csv_rows import csv_rows
+from rondo_inference.domain.csv_rows import csv_rows, ignored_columns
 from rondo_inference.domain.multipart import Part, decode_multipart
 from rondo_inference.domain.negotiation import media_parameter, media_type
 from rondo_inference.domain.row_faults import RowFault, decode_good_rows
@@ -118,11 +118,13 @@ class Asked:
         inputs: those that fit, in order, as the model takes them.
         faults: why the others do not.
         names: the files that the rows are, or nothing.
+        ignored: columns of a CSV that the model does not have.
     """
 
     inputs: Float32Array
     faults: tuple[RowFault, ...] = ()
     names: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def has_canvas(image: ImageInput) -> bool:
@@ -210,9 +212,12 @@ def read(spec: ModelSpec, sent: Sent) -> Asked:
     """
     if sent.kind == "pictures":
         return _pictures(spec, sent.files, "resize" if "resize" in sent.values else "refuse")
-    rows = csv_rows(_one_file(sent), spec) if sent.kind == "csv" else [sent.row]
-    inputs, faults = decode_good_rows(spec, rows)
-    return Asked(inputs, tuple(faults))
+    if sent.kind != "csv":
+        inputs, faults = decode_good_rows(spec, [sent.row])
+        return Asked(inputs, tuple(faults))
+    file = _one_file(sent)
+    inputs, faults = decode_good_rows(spec, csv_rows(file, spec))
+    return Asked(inputs, tuple(faults), ignored=ignored_columns(file, spec))
 
 
 def _one_file(sent: Sent) -> bytes:

@@ -79,12 +79,14 @@ class Outcome:
         refused: how many of them do not fit.
         what: what is predicted, for a number; empty for a label.
         lines: those that are shown.
+        ignored: columns of a CSV that the model does not have.
     """
 
     rows: int
     refused: int
     what: str
     lines: tuple[Line, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def answered(asked: Asked, outputs: Float32Array) -> tuple[Asked, Float32Array]:
@@ -116,7 +118,7 @@ def outcome(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> Outcome:
             )
         good += fault is None
     what = "" if isinstance(spec.output, Classes) else spec.output.name
-    return Outcome(rows, len(faults), what, tuple(lines))
+    return Outcome(rows, len(faults), what, tuple(lines), asked.ignored)
 
 
 def _good_line(

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import replace
 from http import HTTPStatus
 
-from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
+from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, RowInvalid, Unavailable
 from rondo_core.exports import ExportInvalid
 from rondo_inference.contracts.messages import (
     Answer,
@@ -15,7 +15,7 @@ from rondo_inference.contracts.messages import (
     json_answer,
 )
 from rondo_inference.domain.batching import QueueFull
-from rondo_inference.domain.row_faults import RowFaults
+from rondo_inference.domain.row_faults import RowFault, RowFaults
 from rondo_inference.registry.memory import NoRoom
 from rondo_inference.web.access import Forbidden, TooMany, Unknown
 
@@ -60,6 +60,8 @@ def refusal(exc: RondoError) -> Answer:
     body: dict[str, object] = {"error": str(exc)[:LONGEST_TEXT]}
     if isinstance(exc, RowFaults):
         body["rows"] = exc.faults
+    elif isinstance(exc, RowInvalid):
+        body["rows"] = [RowFault(exc.row, exc.column, exc.rule)]
     answer = json_answer(body, status=status)
     if isinstance(exc, Unknown):
         return replace(answer, headers={"www-authenticate": exc.challenge})
