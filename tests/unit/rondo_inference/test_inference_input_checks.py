@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from rondo_core.layout import Float32Array
+from rondo_core.model_spec import ModelSpec
+from rondo_inference.contracts import writers
+from rondo_inference.domain.answers import csv_answer
 from rondo_inference.domain.batch_records import read_lines
 from tests.unit.rondo_inference.asked import Service, running
 from tests.unit.rondo_inference.exported import PRICES, prices_export, shapes_export
@@ -279,3 +283,23 @@ def test_tfs_5_base64_is_an_object_with_that_key_alone(samples: Service) -> None
 
     assert reply.status == 400
     assert 'every instance must be {"b64": …} and nothing else' in reply.json["error"]
+
+
+def test_a_long_csv_is_written_some_rows_at_a_time(
+    samples: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def noted(spec: ModelSpec, outputs: Float32Array) -> bytes:
+        written.append(len(outputs))
+        return csv_answer(spec, outputs)
+
+    monkeypatch.setattr(writers, "csv_answer", noted)
+    rows = "".join(f"{at % 9},Aa\n" for at in range(2000))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writers, "_CSV_ROWS", 999)
+        reply = samples.ask("POST", PREDICT, rows.encode(), content_type="text/csv")
+
+    assert reply.body.decode() == "price\n" + "".join(f"{at % 9 + 2}.0\n" for at in range(2000))
+    assert written == [0, 999, 999, 2]

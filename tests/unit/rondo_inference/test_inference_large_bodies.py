@@ -310,3 +310,26 @@ def test_the_row_of_large_tensors_that_is_wrong_is_named() -> None:
         decode_tensors_body(dumped(instances=rows), TWO, "")
     with pytest.raises(Invalid, match="ragged"):
         as_tensor(dumped(instances=[*LISTS, [1]]))
+
+
+def test_a_csv_of_one_long_line_is_refused_before_it_becomes_cells() -> None:
+    body = b"1," * 600_000 + b"1"
+
+    with traced_memory():
+        for read in (
+            lambda: decode_csv(body, NUMBERS),
+            lambda: decode_csv(body, WIDE),
+            lambda: decode_plain_csv(body, PAIRS),
+        ):
+            with pytest.raises(Invalid, match="line 0 of the CSV has over"):
+                read()
+        _, peak = tracemalloc.get_traced_memory()
+
+    assert peak < 12 * len(body)  # the cells alone would take thirty times as much
+
+
+def test_of_many_inputs_no_more_are_read_than_there_may_be() -> None:
+    many = [tensor(data=[1], name=f"{at}") for at in range(12_000)]
+
+    with pytest.raises(Invalid, match="over 10000 inputs"):
+        decode_infer(dumped(inputs=many, parameters={"a": "b" * 2**21}), None, PAIRS)

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -16,6 +17,7 @@ from rondo_inference.domain.row_faults import RowFault, decode_blocks, in_blocks
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
 _BLOCK_CELLS = 16 * 1024
+_MOST_OTHERS = 10_000  # columns that a table may have more than the model
 _SMALL_BYTES = 64 * 1024
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How the files of Excel and LibreOffice begin: as archives, or, the old ones, as OLE2."""
@@ -52,7 +54,7 @@ def csv_rows(body: bytes, spec: ModelSpec) -> Iterator[list[str] | RowFault]:
         Invalid: the file is not CSV, or its header lacks a column; perhaps not before the line is
             read that is not CSV.
     """
-    lines = _lines(body)
+    lines = _lines(body, math.prod(spec.input.shape))
     first = next(lines, None)
     if first is None:
         raise Invalid("the CSV is empty; its first line must name the columns")
@@ -71,7 +73,7 @@ def csv_rows(body: bytes, spec: ModelSpec) -> Iterator[list[str] | RowFault]:
 
 def ignored_columns(body: bytes, spec: ModelSpec) -> tuple[str, ...]:
     """Return the columns of a CSV that the model does not have, in their order; body as above."""
-    first = next(_lines(body), None)
+    first = next(_lines(body, math.prod(spec.input.shape)), None)
     if first is None or not isinstance(spec.input, TableInput) or _is_row(first, spec.input):
         return ()
     return tuple(name for cell in first if (name := cell.strip()) not in spec.input.names)
@@ -103,7 +105,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _lines(body: bytes) -> Iterator[list[str]]:
+def _lines(body: bytes, width: int) -> Iterator[list[str]]:
     """Read a line when it is asked for: no call takes long, and of a faulty file few are read."""
     if body.startswith(_SPREADSHEETS):
         raise Invalid("this is a spreadsheet's own file, not a CSV: save it as CSV, and send that")
@@ -112,12 +114,21 @@ def _lines(body: bytes) -> Iterator[list[str]]:
         if len(body) <= _SMALL_BYTES:
             text = io.StringIO(body.decode("utf-8-sig"), newline="")
         else:
-            text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
+            file = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
+            text = _not_too_wide(file, width + _MOST_OTHERS)
         yield from filter(None, csv.reader(text, strict=True))
     except UnicodeDecodeError as exc:
         raise _no_text(body, exc) from exc
     except csv.Error as exc:
         raise Invalid(f"not a CSV: {exc}") from exc
+
+
+def _not_too_wide(lines: Iterable[str], most: int) -> Iterator[str]:
+    """A line that is all of a large file would be millions of cells, made by one call."""
+    for at, line in enumerate(lines):
+        if line.count(",") > most:
+            raise Invalid(f"line {at} of the CSV has over {most} cells")
+        yield line
 
 
 def _no_text(body: bytes, found: UnicodeDecodeError) -> Invalid:
@@ -169,7 +180,8 @@ def decode_plain_csv(body: bytes, signature: Signature) -> Tensor:
     (info,) = signature.inputs
     parts: list[Tensor] = []
     width, start = 0, 0
-    lines = _lines(body)
+    sides = [side if side > 0 else _MOST_OTHERS for side in info.shape[1:]]
+    lines = _lines(body, math.prod(sides))
     while block := list(islice(lines, max(1, _BLOCK_CELLS // max(1, width)))):
         width = width or len(block[0])
         parts.append(_table(block, info, width, start))

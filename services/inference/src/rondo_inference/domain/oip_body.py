@@ -82,6 +82,8 @@ def _raws(message: Any) -> Any:  # noqa: ANN401  (it is what a stranger sent)
     return message
 
 
+_MOST_INPUTS = 10_000
+"""A table's columns may be inputs, and so many columns has no table."""
 _BODY_LEVELS = 3
 """An object, in it a list, in that the inputs."""
 
@@ -107,7 +109,11 @@ def large_body(text: bytes, levels: int) -> InferBody:
     known = InferBody.__struct_fields__
     found = {key: value for key, value in members(text, levels) if key in known}
     inputs = found.pop("inputs", b"[]").strip()
-    parsed = [one for piece in pieces(inputs, levels - 1) for one in _inputs(piece, levels - 2)]
+    parsed: list[InputBody] = []
+    for piece in pieces(inputs, levels - 1):
+        parsed += _inputs(piece, levels - 2)
+        if len(parsed) > _MOST_INPUTS:
+            raise Invalid(f"the request has over {_MOST_INPUTS} inputs")
     rest = {key: decode_value(value, levels - 1) for key, value in found.items()}
     try:
         return msgspec.convert({**rest, "inputs": parsed}, InferBody)

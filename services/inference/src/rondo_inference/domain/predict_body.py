@@ -164,7 +164,18 @@ def _large_columns(text: bytes, spec: ModelSpec) -> Iterable[Block]:
             raise Invalid(f'"inputs" has no {spec.input.tensor_name!r}')
         return large_rows(columns[spec.input.tensor_name], spec)
     cells = {name: decode_value(column, 1) for name, column in columns.items()}
-    return in_blocks(spec, _transposed(spec.input.names, cells))
+    return _rows_of_columns(spec, spec.input.names, cells)
+
+
+def _rows_of_columns(
+    spec: ModelSpec, names: Sequence[str], cells: Mapping[str, object]
+) -> Iterator[Block]:
+    try:
+        yield from in_blocks(spec, _transposed(names, cells))
+    finally:  # millions of numbers that go at once let no other thread run either
+        for column in cells.values():
+            if isinstance(column, list):
+                column.clear()
 
 
 def _rows(spec: ModelSpec, inputs: object) -> object:
