@@ -57,6 +57,12 @@ def test_an_object_with_a_name_that_is_no_column_is_refused(
     assert (reply.status, reply.json["rows"]) == (400, OTHER)
 
 
+def test_what_examples_have_in_common_may_have_other_names(samples: Service) -> None:
+    body = {"context": {"id": 7, "town": "Bonn"}, "examples": [{"rooms": 3}]}
+
+    assert samples.ask("POST", REGRESS, body).json == {"results": [15.0]}
+
+
 def test_a_line_of_a_batch_job_with_a_name_that_is_no_column_is_refused() -> None:
     found = read_lines(json.dumps({**ROW, "id": 7}).encode(), PRICES)
 

@@ -103,6 +103,8 @@ def _examples(
     return operation(
         f"{verb} with {of}",
         found(told(results=results), "predicted"),
+        "406",
+        "415",
         "507",
         parameters=parameters,
         requestBody=body_of({"application/json": body}),

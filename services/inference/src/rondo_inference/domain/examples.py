@@ -12,7 +12,7 @@ from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.json_pieces import LARGE_BYTES, blocks, decode_value, members
 from rondo_inference.domain.predict_body import SIGNATURE
-from rondo_inference.domain.row_faults import decode_blocks, in_blocks
+from rondo_inference.domain.row_faults import decode_blocks, in_blocks, names_of
 from rondo_inference.domain.tensor_json import decode_json
 
 __all__ = ["decode_examples"]
@@ -70,10 +70,12 @@ def _no_list() -> Invalid:
 def _rows(
     context: Mapping[str, object], examples: Iterable[object], spec: ModelSpec
 ) -> Iterator[Mapping[str, object]]:
+    names = names_of(spec)
+    shared = {name: value for name, value in context.items() if name in names}  # as tf.Example does
     for example in examples:
         if not isinstance(example, dict):
             raise Invalid('"context" and every example must be objects')
-        row = {**context, **example}
+        row = {**shared, **example}
         if isinstance(spec.input, TableInput):
             row = {name: _single(value) for name, value in row.items()}
         yield row
