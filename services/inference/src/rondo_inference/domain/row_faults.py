@@ -69,7 +69,7 @@ def decode_every_row(spec: ModelSpec, rows: Block) -> Float32Array:
     Raises:
         RowFaults: a row does not fit; at most ``MOST_FAULTS`` are listed.
     """
-    return decode_blocks(spec, _cut(spec, rows))
+    return decode_blocks(spec, (rows,) if isinstance(rows, np.ndarray) else _cut(spec, rows))
 
 
 def decode_blocks(spec: ModelSpec, blocks: Iterable[Block]) -> Float32Array:
@@ -102,10 +102,10 @@ def decode_blocks(spec: ModelSpec, blocks: Iterable[Block]) -> Float32Array:
     return parts[0] if len(parts) == 1 else np.concatenate([decode_rows(spec, []), *parts])
 
 
-def _cut(spec: ModelSpec, rows: Block) -> Iterator[Block]:
+def _cut(spec: ModelSpec, rows: Sequence[Row | RowFault]) -> Iterator[Block]:
     """One call for many rows lets no other thread run; rows are few enough, whatever they hold."""
     side = max(1, _BLOCK_CELLS // math.prod(spec.input.shape))
-    if isinstance(rows, np.ndarray) or len(rows) <= side:
+    if len(rows) <= side:
         yield rows
         return
     for start in range(0, len(rows), side):
