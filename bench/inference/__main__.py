@@ -13,11 +13,12 @@ from rich.table import Table
 import bench.inference
 from bench import machine
 from bench.inference.lifecycle import many_models, swaps
-from bench.inference.promptness import pings, starts
+from bench.inference.promptness import large_bodies, pings, starts
 from bench.inference.servers import BUILD, MODELS, ours, servers
 from bench.inference.speed import compare, one_connection, tiny
 
-PARTS = ("servers", "one connection", "tiny", "swaps", "many models", "pings", "starts")
+PARTS = ("servers", "one connection", "tiny", "swaps", "many models", "pings", "large bodies",
+         "starts")  # fmt: skip
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
@@ -46,11 +47,18 @@ def show(found: Mapping[str, Any], console: Console) -> None:
             name, "", "1", rate, f"{one['p50_us']:.0f}", p99, f"{one['cpu_us']:.0f}",
             over.format_map(one),
         )  # fmt: skip
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     for name, one in found.get("tiny", {}).items():
         console.print("784-128-10", name, {key: round(value, 2) for key, value in one.items()})
+    _show_lives(found, console)
+
+
+def _show_lives(found: Mapping[str, Any], console: Console) -> None:
     for name in [one for one in ("swaps", "many models") if one in found]:
         console.print(name, {key: round(one, 1) for key, one in found[name].items()})
+    for name, one in found.get("large bodies", {}).items():
+        console.print("/ping beside", name, {key: round(value, 1) for key, value in one.items()})
     for name in [one for one in ("pings", "starts") if one in found]:
         console.print(name, {key: round(one, 2) for key, one in found[name].items()})
 
@@ -83,6 +91,7 @@ def main() -> None:
         "swaps": lambda: swaps(options.swaps),
         "many models": lambda: many_models(options.models, held=20),
         "pings": lambda: pings(turns * seconds),
+        "large bodies": large_bodies,
         "starts": starts,
     }
     load = os.getloadavg()[0]

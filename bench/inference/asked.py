@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from sklearn.datasets import load_breast_cancer
 
 SIDE, CLASSES = 28, 10
 
@@ -46,3 +47,19 @@ def as_binary(rows: int) -> bytes:
         content_type="application/octet-stream",
         inference_header_content_length=str(len(text)),
     )
+
+
+def large_csv(path: str) -> bytes:
+    """Return 20 MB of rows for the breast cancer model."""
+    names = load_breast_cancer().feature_names
+    random = np.random.Generator(np.random.PCG64(7))
+    row = ",".join(f"{value:.4f}" for value in random.random(len(names)))
+    body = "\n".join([",".join(names), *[row] * (20_000_000 // len(row))]).encode()
+    return request(path, body, content_type="text/csv")
+
+
+def nested(path: str) -> bytes:
+    """Return 20 MB of lists in lists in lists, 50 deep, with nothing in them."""
+    one = b"[" * 50 + b"]" * 50
+    body = b'{"instances":[' + b",".join([one] * (20_000_000 // len(one))) + b"]}"
+    return request(path, body, content_type="application/json")
