@@ -114,9 +114,12 @@ def test_the_first_page_says_how_a_model_stands_that_is_not_loaded(tmp_path: Pat
     write_onnx(tmp_path, "broken", b"not a model")
 
     with running(models=tmp_path, load_on_demand=True, pinned_models="broken") as service:
+        service.ask("POST", "/v2/repository/models/prices/unload")
         text = Document(service.ask("GET", "/")).text
 
     assert "broken cannot be loaded" in text
+    assert "prices 2 columns" not in text
+    assert "prices unloaded" in text
     assert "shapes loaded when it is asked · version 3 " in text
 
 

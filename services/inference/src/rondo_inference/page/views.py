@@ -100,7 +100,8 @@ def _card(catalogue: Catalogue, name: str) -> ModelCard:
     served = next((slot.served for slot in slots if slot.served is not None), None)
     about = takes_and_gives(served) if served is not None else ""
     champion = next((slot for slot in slots if slot.wanted.label == CHAMPION), slots[0])
-    return ModelCard(name, about, _STATES[champion.state], tuple(catalogue.versions(name)))
+    state = "unloaded" if champion.unloaded else _STATES[champion.state]
+    return ModelCard(name, about, state, tuple(catalogue.versions(name)))
 
 
 def choices(catalogue: Catalogue, name: str) -> list[VersionChoice]:
