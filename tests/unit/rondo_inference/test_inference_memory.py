@@ -127,6 +127,17 @@ def test_over_the_cap_who_is_idle_longest_goes() -> None:
     assert room.book.events["eviction", "prices"] == 1
 
 
+def test_who_answers_for_a_version_that_cannot_be_loaded_goes_last() -> None:
+    room = Room(cap=2 * MEGABYTE)
+    old = room.bring(alias(1, "champion"))
+    room.catalogue.store(Slot(alias(9, "champion"), old, "its digest is another"))
+    room.bring(alias(2))
+
+    room.bring(alias(3))
+
+    assert loaded(room) == [1, 3]
+
+
 def test_who_is_in_use_or_pinned_stays_and_there_is_no_room() -> None:
     room = Room(cap=MEGABYTE)
     used = room.bring(alias(1))

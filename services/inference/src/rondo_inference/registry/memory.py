@@ -174,12 +174,17 @@ class Memory:
         give_back()
 
     def _claim_idle(self) -> ServedModel | None:
-        """Choose whom nobody holds for longest, and let nobody take it any more: in one step."""
+        """Choose whom nobody holds for longest, and let nobody take it any more: in one step.
+
+        Who answers because a newer version could not be loaded goes last: it is not loaded again.
+        """
+        slots = self.catalogue.slots()
+        last = {id(slot.served) for slot in slots if slot.failure and slot.served is not None}
         with self._leases:
             idle = [
                 one for one in self._held if not one.usage.leases and one.name not in self.pinned
             ]
-            found = min(idle, key=lambda one: one.usage.last_used, default=None)
+            found = min(idle, key=lambda one: (id(one) in last, one.usage.last_used), default=None)
             if found is not None:
                 found.usage.evicted = True
             return found
