@@ -106,8 +106,10 @@ def _predict(name: str) -> Schema:
 
 
 def _predictions(name: str) -> Schema:
+    """Rows are answered by rows, and columns, which the document only mentions, by columns."""
     kinds = {"anyOf": [reference(f"{name}.{kind}") for kind in ("Prediction", "Labelled")]}
-    return told(predictions=listed(kinds))
+    columns = {"type": ["array", "object"], "description": 'to who sends "inputs" by column'}
+    return {"anyOf": [told(predictions=listed(kinds)), told(outputs=columns)]}
 
 
 def _infer(served: ServedModel) -> Schema:
