@@ -82,7 +82,7 @@ def set_aside(
 
     Example:
         >>> set_aside([RowFault(0, "a", "is empty")], np.array([[np.nan], [1]], np.float32))[1][1]
-        RowFault(row=1, column=None, rule='the model's answer is not a number (NaN or Infinity)')
+        RowFault(row=1, column=None, rule="the model's answer is not a number (NaN or Infinity)")
     """
     answered = _are_finite(outputs)
     if answered.all():

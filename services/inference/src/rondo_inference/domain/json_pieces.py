@@ -111,8 +111,8 @@ def pieces(text: bytes, deepest: int) -> Iterator[bytes]:
         Invalid: nested deeper, no such text, or nothing between two commas that are cut at.
 
     Example:
-        >>> list(pieces(b"[1, [2, 3]]", 2))
-        [b'1, [2, 3]']
+        >>> list(pieces(b"[1, 2, [3, 4]]", 2))
+        [b'1, 2', b' [3, 4]']
     """
     if text[:1] + text[-1:] not in {b"[]", b"{}"}:
         raise Invalid(f"the body is not JSON: {text[:20]!r} … {text[-20:]!r} is no list or object")
