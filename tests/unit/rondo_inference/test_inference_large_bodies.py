@@ -3,6 +3,7 @@
 import json
 import sys
 import tracemalloc
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rondo_core.errors import Invalid
+from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.input_schema import ImageInput
 from rondo_core.model_layers import Dense, Flatten
 from rondo_core.model_spec import ModelSpec
@@ -21,11 +22,13 @@ from rondo_inference.contracts.encoded import encoded_files
 from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv
 from rondo_inference.domain.examples import decode_examples
 from rondo_inference.domain.json_lines import decode_lines, decode_tensor_lines
-from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, pieces
+from rondo_inference.domain.json_pieces import LARGE_BYTES, decode_value, members, pieces
 from rondo_inference.domain.oip import decode_infer
 from rondo_inference.domain.predict_body import decode_predict_body
-from rondo_inference.domain.row_faults import RowFaults
+from rondo_inference.domain.row_faults import RowFaults, decode_every_row
 from rondo_inference.domain.tensor_bodies import decode_tensors_body
+from rondo_inference.domain.tensor_json import bytes_of_b64
+from rondo_inference.domain.tensor_text import decode_flat
 from rondo_inference.domain.tensors import Signature, Tensor, TensorInfo
 from tests.unit.rondo_inference.exported import PRICES
 from tests.unit.rondo_inference.test_inference_values import NUMBERS
@@ -333,3 +336,102 @@ def test_of_many_inputs_no_more_are_read_than_there_may_be() -> None:
 
     with pytest.raises(Invalid, match="over 10000 inputs"):
         decode_infer(dumped(inputs=many, parameters={"a": "b" * 2**21}), None, PAIRS)
+
+
+LARGE_TEXT = "x" * (2 * 1024 * 1024)
+LARGE_ROW = [0.5] * 100_000
+WIDE_PAIR = Signature((TensorInfo("x", "FP32", (-1, 100_000)),), PAIRS.outputs)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (lambda: predicted(dumped(instances=LARGE_TEXT)), "begins no list of instances"),
+        (lambda: as_tensor(dumped(instances=LARGE_TEXT)), '"instances" is not a list'),
+        (
+            lambda: decode_tensors_body(dumped(inputs=LISTS), TWO, "serving_default"),
+            "must be an object with x, word",
+        ),
+        (
+            lambda: decode_predict_body(dumped(inputs={"other": LARGE_ROW}), WIDE),
+            "\"inputs\" has no 'image'",
+        ),
+        (lambda: inferred(dumped(id=[1], inputs=[tensor(data=LISTS * 4)])), "not an inference"),
+        (
+            lambda: inferred(dumped(inputs=[tensor(shape="2", data=LISTS * 4)])),
+            "not an inference request",
+        ),
+        (lambda: bytes_of_b64("x", "%%%%"), "not base64"),
+        (
+            lambda: bytes_of_b64("x", "A" * (256 * 1024 - 4) + "QQ==AAAA"),
+            "not base64: padding before its end",
+        ),
+        (lambda: decode_lines(b"\n", NUMBERS), "the body is empty"),
+        (lambda: decode_examples(dumped(context=[], examples=[{}]), NUMBERS), "must be objects"),
+    ],
+)
+def test_a_body_of_another_form_is_refused_in_words(read: Callable[[], object], text: str) -> None:
+    with pytest.raises(Invalid, match=text):
+        read()
+
+
+def test_a_column_of_another_form_is_refused_and_the_others_are_let_go() -> None:
+    with pytest.raises(Invalid, match="has no list for column"):
+        predicted(dumped(inputs={"a": LARGE_ROW, "b": 1}))
+
+
+def test_pictures_by_column_are_found_by_their_name() -> None:
+    pictures = np.linspace(0, 1, 60_000, dtype=np.float32).reshape(1, 200, 300, 1)
+
+    found = decode_predict_body(dumped(inputs={"image": pictures.tolist()}), WIDE)
+
+    assert found.by_column
+    np.testing.assert_array_equal(found.inputs, pictures)
+
+
+def test_lines_of_tensors_are_large_or_small_and_a_malformed_one_is_named() -> None:
+    lines = [json.dumps([value] * 100_000) for value in (1, 2)]
+
+    (found,) = decode_tensor_lines("\n".join(lines).encode(), WIDE_PAIR)
+
+    np.testing.assert_array_equal(found[:, 0], [1, 2])
+    assert found.shape == (2, 100_000)
+    with pytest.raises(RowInvalid, match="row 1"):
+        decode_tensor_lines(b"[1, 2]\n[1,", PAIRS)
+
+
+def test_one_row_that_is_large_alone_is_cut_again() -> None:
+    body = dumped(inputs=[{**tensor(datatype="FP64", data=[LARGE_ROW]), "shape": [1, 100_000]}])
+
+    found = decode_infer(body, None, WIDE_PAIR).inputs["x"]
+
+    assert (found.shape, found.dtype) == ((1, 100_000), np.dtype(np.float64))
+
+
+def test_members_with_bare_words_are_read() -> None:
+    assert dict(members(b'{"a": NaN, "b": [1]}', 2)) == {"a": b"NaN", "b": b"[1]"}
+
+
+def test_rows_that_were_read_before_are_checked_in_blocks() -> None:
+    rows = [{"a": 1.0, "b": 2.0}] * 20_000
+
+    assert decode_every_row(NUMBERS, rows).shape == (20_000, 2)
+
+
+def test_bytes_that_are_large_are_read_from_base64() -> None:
+    data = b"ab\x00" * 200_000
+    one = {
+        "name": "x",
+        "shape": [1],
+        "datatype": "BYTES",
+        "data": {"b64": b64encode(data).decode()},
+    }
+    signature = Signature((TensorInfo("x", "BYTES", (-1,)),), PAIRS.outputs)
+
+    found = decode_infer(dumped(inputs=[one]), None, signature).inputs["x"]
+
+    assert found.tolist() == [data]
+
+
+def test_what_is_no_list_is_no_flat_list() -> None:
+    assert decode_flat(b"1") is None
