@@ -22,6 +22,7 @@ from websockets.frames import CloseCode
 from websockets.sync.client import connect
 
 from rondo_inference.contracts import oip_pb2 as pb
+from rondo_inference.registry.loading import NOBODY_WAITS
 from rondo_local.environments import checkout, ensure_virtual
 from rondo_local.readiness import free_port
 from tests.unit.rondo_inference.exported import homes_export, sample_folder, write_version
@@ -239,6 +240,15 @@ def test_who_holds_all_connections_with_slow_bodies_keeps_nobody_out(tmp_path: P
             answers.append(ask(server.port, "POST", "/v1/models/floats:predict", body)[0])
 
     assert answers == [200] * 16
+
+
+def test_what_is_promoted_is_loaded_when_no_request_needs_the_cpu(alone: Alone) -> None:
+    """Its own thread is the one that stands back; the fields of proc(5) begin after the name."""
+    threads = Path(f"/proc/{alone.process.pid}/task").glob("*/stat")
+    niceness = [int(file.read_text("utf-8").rpartition(")")[2].split()[16]) for file in threads]
+
+    assert niceness.count(NOBODY_WAITS) == 1
+    assert os.getpriority(os.PRIO_PROCESS, alone.process.pid) < NOBODY_WAITS
 
 
 def test_sigterm_ends_it_well(tmp_path: Path) -> None:

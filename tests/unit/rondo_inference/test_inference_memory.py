@@ -1,6 +1,7 @@
 """What is loaded: on demand, once, under a cap, and never taken from who uses it."""
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.testing import ManualClock
 from rondo_inference.registry import memory
 from rondo_inference.registry.catalogue import Catalogue
-from rondo_inference.registry.loading import Loading, yield_the_cpu
+from rondo_inference.registry.loading import A_REQUEST_WAITS, NOBODY_WAITS, Loading, yield_the_cpu
 from rondo_inference.registry.memory import Memory, NoRoom
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.slots import Slot
@@ -232,7 +233,7 @@ def test_a_replaced_version_goes_unless_another_alias_wants_it(tmp_path: Path) -
 
 @pytest.fixture
 def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1, initializer=yield_the_cpu) as found:
+    with ThreadPoolExecutor(1, "loader", yield_the_cpu, (A_REQUEST_WAITS,)) as found:
         yield found
 
 
@@ -393,6 +394,16 @@ def test_on_demand_a_model_is_loaded_by_its_first_request(tmp_path: Path) -> Non
     assert first == second == (200, "2")
     assert 'rondo_inference_models_total{event="miss",model="prices"} 1.0' in lines
     assert 'rondo_inference_models_total{event="load",model="prices"} 1.0' in lines
+
+
+def test_a_load_that_a_request_waits_for_stands_back_less_than_one_of_a_promotion(
+    tmp_path: Path,
+) -> None:
+    with running(models=tmp_path) as service:
+        loader = service.app.inference.loading.executor
+        niceness = loader.submit(os.getpriority, os.PRIO_PROCESS, 0).result(20)
+
+    assert os.getpriority(os.PRIO_PROCESS, 0) < niceness < NOBODY_WAITS
 
 
 def test_many_models_are_served_under_a_cap_that_holds_few(tmp_path: Path) -> None:

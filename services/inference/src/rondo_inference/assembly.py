@@ -29,7 +29,7 @@ from rondo_inference.page.routes import routes as page_routes
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
 from rondo_inference.registry.loader import OpenBatcher
-from rondo_inference.registry.loading import Loading, yield_the_cpu
+from rondo_inference.registry.loading import A_REQUEST_WAITS, Loading, yield_the_cpu
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.rules import app_rules, body_budget, connection_rules, file_rules
@@ -101,7 +101,7 @@ def assembled(
     with (
         ThreadPoolExecutor(settings.threads or cpus, thread_name_prefix="engine") as workers,
         ThreadPoolExecutor(max(2, cpus), thread_name_prefix="reader") as readers,
-        ThreadPoolExecutor(1, thread_name_prefix="loader", initializer=yield_the_cpu) as loader,
+        ThreadPoolExecutor(1, "loader", yield_the_cpu, (A_REQUEST_WAITS,)) as loader,
     ):
         engines = settings.threads or cpus
         threads = EngineThreads(workers)

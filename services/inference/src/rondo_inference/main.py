@@ -30,7 +30,7 @@ from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
 from rondo_inference.registry.heap import keep_large_apart
 from rondo_inference.registry.loader import OpenBatcher, load_version
-from rondo_inference.registry.loading import yield_the_cpu
+from rondo_inference.registry.loading import NOBODY_WAITS, yield_the_cpu
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.watcher import Watcher, watch
 from rondo_inference.settings import Settings
@@ -140,7 +140,7 @@ def _follow(aliases: Aliases, parts: Parts, settings: Settings, stop: threading.
     seconds = settings.model_refresh_seconds
 
     def follow() -> None:
-        yield_the_cpu()
+        yield_the_cpu(NOBODY_WAITS)
         watch(watcher, stop=stop, seconds=seconds, metrics=parts.metrics)
 
     threading.Thread(target=follow, name="watcher", daemon=True).start()

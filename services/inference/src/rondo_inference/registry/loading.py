@@ -15,17 +15,24 @@ from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.slots import Slot
 
-__all__ = ["Loading", "yield_the_cpu"]
+__all__ = ["A_REQUEST_WAITS", "NOBODY_WAITS", "Loading", "yield_the_cpu"]
 
-_NICENESS = 19
+A_REQUEST_WAITS = 10
+"""Niceness of a load that a request asked for: below those that are only to be computed, but a
+process that has all it can do must come to it."""
+NOBODY_WAITS = 19
+"""Niceness of a load by a promotion, meanwhile the version before answers."""
 
 
-def yield_the_cpu() -> None:
+def yield_the_cpu(niceness: int) -> None:
     """Let the calling thread compute only when no request needs the CPU; to be called at its start.
+
+    Args:
+        niceness: how far it stands back, 1 to 19.
 
     Source: setpriority(2): on Linux the niceness is a thread's own.
     """
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 @dataclass(slots=True)
