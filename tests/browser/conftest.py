@@ -135,20 +135,25 @@ class Visitor:
             self.complaints.append(line.text)
 
 
-@pytest.fixture
-def visitor(chromium: Browser, server: str) -> Iterator[Visitor]:
+@contextmanager
+def visiting(browser: Browser, server: str) -> Iterator[Visitor]:
+    """Visit a server; in the end the browser has complained about nothing."""
     with ExitStack() as stack:
-        found = Visitor(chromium, server, stack)
+        found = Visitor(browser, server, stack)
         yield found
     assert found.complaints == []
+
+
+@pytest.fixture
+def visitor(chromium: Browser, server: str) -> Iterator[Visitor]:
+    with visiting(chromium, server) as found:
+        yield found
 
 
 @pytest.fixture
 def guarded_visitor(chromium: Browser, guarded_server: str) -> Iterator[Visitor]:
-    with ExitStack() as stack:
-        found = Visitor(chromium, guarded_server, stack)
+    with visiting(chromium, guarded_server) as found:
         yield found
-    assert found.complaints == []
 
 
 @pytest.fixture
@@ -159,7 +164,5 @@ def sender(chromium: Browser, stack: BatchStack) -> Iterator[Visitor]:
             at = f"/batch/{model}/jobs/{job['job_id']}"
             stack.call("POST", f"{at}/cancel")
             assert stack.call("DELETE", at)[0] == 204
-    with ExitStack() as contexts:
-        found = Visitor(chromium, f"http://127.0.0.1:{stack.port}", contexts)
+    with visiting(chromium, f"http://127.0.0.1:{stack.port}") as found:
         yield found
-    assert found.complaints == []

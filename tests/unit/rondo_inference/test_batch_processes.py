@@ -3,8 +3,6 @@
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from queue import Empty
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from rondo_core.celery_worker import new_app
 from rondo_core.consumer import consume_once
 from rondo_core.errors import Invalid, SettingsInvalid, Unavailable
 from rondo_core.health import Health
-from rondo_core.settings import Secret, ServiceSettings, read_settings
+from rondo_core.settings import ServiceSettings, read_settings
 from rondo_core.telemetry import Metrics
 from rondo_inference import __main__ as program
 from rondo_inference import batch_main
@@ -25,6 +23,7 @@ from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app, move_lease
 from rondo_inference.command import BATCH_PROCESSES, health_port
 from tests.unit.rondo_inference.batch_world import BUCKET, BatchWorld
+from tests.unit.rondo_inference.memory_tasks import messages, settings
 
 ROWS = b"rooms,town\n1,Aa\n2,Bonn\n"
 ANSWERS = b"price,error\n2.0,\n13.0,\n"
@@ -35,22 +34,9 @@ def world() -> BatchWorld:
     return BatchWorld()
 
 
-def settings() -> BatchSettings:
-    """Return settings whose broker is a queue in this process that no other test shares."""
-    return BatchSettings(redis_url=Secret("memory://"), rondo_prefix=f"unit-{uuid.uuid4()}")
-
-
 def asked(app: Celery) -> list[tuple[str, list[object]]]:
     """Take the enqueued tasks out of the queue."""
-    found = []
-    with app.connection() as connection, suppress(Empty):
-        queue = connection.SimpleQueue(app.conf.task_default_queue)
-        while True:
-            message = queue.get(block=False)
-            ids, _, _ = message.decode()
-            message.ack()
-            found.append((str(message.headers["task"]), ids))
-    return found
+    return [(str(headers["task"]), ids) for headers, ids in messages(app)]
 
 
 def test_all_faults_of_the_settings_are_told_at_once() -> None:

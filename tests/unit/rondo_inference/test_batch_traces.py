@@ -1,22 +1,18 @@
 """A job is in the trace of the request that started it, also what the sweep asks for."""
 
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from queue import Empty
 
 import pytest
 from celery import Celery
 
 from rondo_core.errors import Unavailable
 from rondo_core.events import Event
-from rondo_core.settings import Secret
-from rondo_inference.batch.settings import BatchSettings
 from rondo_inference.batch.tasks import BatchWorker, CeleryHints, build_app
 from tests.spans import Kept, Told, kept
 from tests.unit.rondo_inference.asked import Service
 from tests.unit.rondo_inference.batch_world import BatchWorld
+from tests.unit.rondo_inference.memory_tasks import messages, settings
 from tests.unit.rondo_inference.test_batch_doors import ANSWERS, ASYNC, ROWS, serving
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -47,20 +43,13 @@ def app(world: BatchWorld) -> Celery:
     def open_worker(app: Celery) -> BatchWorker:
         return replace(world.worker, hints=CeleryHints(app))
 
-    prefix = f"unit-{uuid.uuid4()}"
-    return build_app(BatchSettings(redis_url=Secret("memory://"), rondo_prefix=prefix), open_worker)
+    return build_app(settings(), open_worker)
 
 
 def work(app: Celery) -> None:
     """Run tasks until none is asked for."""
-    with app.connection() as connection, suppress(Empty):
-        queue = connection.SimpleQueue(app.conf.task_default_queue)
-        while True:
-            message = queue.get(block=False)
-            ids, _, _ = message.decode()
-            message.ack()
-            headers = message.headers
-            app.tasks[headers["task"]].apply(args=ids, headers=headers)
+    for headers, ids in messages(app):
+        app.tasks[headers["task"]].apply(args=tuple(ids), headers=headers)
 
 
 def make(service: Service, world: BatchWorld, **headers: str) -> str:
