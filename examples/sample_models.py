@@ -18,7 +18,13 @@ import onnx
 from onnx import TensorProto, helper
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from rondo_core.exports import INDEX_FILE, ONNX_FILE, ExportIndex, encode_export_index
+from rondo_core.exports import (
+    INDEX_FILE,
+    ONNX_FILE,
+    ExportIndex,
+    encode_export_index,
+    format_of,
+)
 from rondo_core.input_schema import NumberColumn, TableInput
 from rondo_core.keras import build
 from rondo_core.keras.export import export
@@ -118,6 +124,7 @@ def write(spec: ModelSpec, x: np.ndarray, y: np.ndarray, folder: Path) -> None:
     flat = get_flat(model)
     report = export(spec, flat, target)
     index = ExportIndex(
+        format=format_of(report.files),
         model=spec.model,
         spec=spec.sha256,
         weights=hashlib.sha256(flat.tobytes()).hexdigest(),

@@ -96,15 +96,16 @@ def _await_version(port: int, version: int) -> None:
 def many_models(count: int, held: int) -> dict[str, float]:
     """Ask many models under a cap that holds few; return the latencies of hits and misses.
 
-    They are one file, the digits model's, with a thousand names: a load reads it from memory.
+    They are the files of one, the digits model, under a thousand names: a load reads memory.
     """
     with tempfile.TemporaryDirectory(dir=BUILD) as text:  # where names can be given to the file
         folder = Path(text)
-        source = MODELS / "digits" / "1" / "model.onnx"
+        source = MODELS / "digits" / "1"
         for number in range(count):
             target = folder / f"m{number:04}" / "1"
             target.mkdir(parents=True)
-            (target / "model.onnx").hardlink_to(source)
+            for name in ("model.onnx", "model.onnx.data"):
+                (target / name).hardlink_to(source / name)
         body = json.dumps({"instances": [[[[0.0]] * 28] * 28]}).encode()
         first = request("/v1/models/m0000:predict", body)
         with running(_lazy(folder, 0), first) as (port, _pid, _first):

@@ -21,6 +21,7 @@ from rondo_core.exports import (
     ExportInvalid,
     encode_export_index,
     export_file,
+    format_of,
 )
 from rondo_core.initial_weights import initial_weights
 from rondo_core.keras import build, predict, set_flat
@@ -71,6 +72,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     version.mkdir(parents=True)
     report = export(spec, flat, version)
     index = ExportIndex(
+        format=format_of(report.files),
         model="digits",
         spec=spec.sha256,
         weights=hashlib.sha256(flat.tobytes()).hexdigest(),

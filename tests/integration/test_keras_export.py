@@ -292,6 +292,23 @@ def test_an_export_answers_as_keras_for_any_number_of_examples(
             assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+def test_a_large_export_keeps_its_weights_apart_and_a_small_one_does_not(tmp_path: Path) -> None:
+    large, small = tmp_path / "large", tmp_path / "small"
+    large.mkdir(), small.mkdir()
+    file = Path(__file__).parents[2] / "examples" / "mnist-cnn" / "model.json"
+    digits = parse_model_spec(file.read_bytes())  # 1.2 M parameters
+
+    report = export(digits, random_weights(digits), large)
+
+    assert report.files["model.onnx"].size < 100_000
+    assert report.files["model.onnx.data"].size > 4_000_000
+    modes = {(large / name).stat().st_mode for name in ("model.onnx", "model.onnx.data")}
+    assert len(modes) == 1  # who may read one may read the other
+    assert (
+        "model.onnx.data" not in export(SPECS["churn"], random_weights(SPECS["churn"]), small).files
+    )
+
+
 def test_probabilities_of_the_labels_sum_to_one(tmp_path: Path) -> None:
     spec = SPECS["churn"]
     report = export(spec, random_weights(spec), tmp_path)

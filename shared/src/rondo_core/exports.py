@@ -5,7 +5,7 @@ them, never meet on a key, and whoever knows the alias row's ``export`` can veri
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ __all__ = [
     "ONNX_FILE",
     "SAVED_MODEL_FOLDER",
     "TFLITE_FILE",
+    "WEIGHTS_FILE",
     "ExportFile",
     "ExportIndex",
     "ExportInvalid",
@@ -29,12 +30,16 @@ __all__ = [
     "export_file",
     "export_file_key",
     "export_index_key",
+    "format_of",
     "parse_export_index",
     "verified",
+    "verify",
 ]
 
 INDEX_FILE = "export.json"
 ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = f"{ONNX_FILE}.data"
+"""What of `ONNX_FILE` is kept apart, as ONNX calls external data; a small model has none."""
 TFLITE_FILE = "model.tflite"
 SAVED_MODEL_FOLDER = "saved_model"
 GOLDEN_FILE = "golden.safetensors"
@@ -74,7 +79,7 @@ class ExportIndex(Struct, frozen=True, kw_only=True):
     """What an export consists of; its own digest is the alias row's ``export``.
 
     Attributes:
-        format: raised when a reader of this version could not use the export.
+        format: raised when a reader of this version could not use the export: 2 has `WEIGHTS_FILE`.
         model: the model's name.
         spec: SHA-256 of the model spec, which says what the input and the outputs mean.
         weights: SHA-256 of the version's weights.
@@ -84,7 +89,7 @@ class ExportIndex(Struct, frozen=True, kw_only=True):
         files: name -> digest and size; `ONNX_FILE` and `GOLDEN_FILE` are always among them.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
     model: Name
     spec: Sha256
     weights: Sha256
@@ -92,6 +97,16 @@ class ExportIndex(Struct, frozen=True, kw_only=True):
     output: Annotated[str, Meta(min_length=1)]
     tolerance: Tolerance = Tolerance()
     files: dict[FileName, ExportFile]
+
+
+def format_of(names: Iterable[str]) -> Literal[1, 2]:
+    """Return the format of an export of these files.
+
+    Example:
+        >>> format_of(["model.onnx", "model.onnx.data"])
+        2
+    """
+    return 2 if WEIGHTS_FILE in names else 1
 
 
 def export_file(data: bytes | memoryview) -> ExportFile:
@@ -156,12 +171,20 @@ def verified(data: bytes, *, name: str, sha256: str) -> bytes:
     Raises:
         ExportInvalid: it has another one.
     """
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise ExportInvalid(
-            f"{name}: {len(data)} bytes with SHA-256 {found}, promised was {sha256}"
-        )
+    verify(export_file(data), name=name, sha256=sha256)
     return data
+
+
+def verify(found: ExportFile, *, name: str, sha256: str) -> None:
+    """Compare what a file is with what was promised.
+
+    Raises:
+        ExportInvalid: it has another digest.
+    """
+    if found.sha256 != sha256:
+        raise ExportInvalid(
+            f"{name}: {found.size} bytes with SHA-256 {found.sha256}, promised was {sha256}"
+        )
 
 
 def _file(files: Mapping[str, ExportFile], name: str) -> ExportFile:

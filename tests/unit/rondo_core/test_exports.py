@@ -6,6 +6,7 @@ import pytest
 from rondo_core.exports import (
     GOLDEN_FILE,
     ONNX_FILE,
+    WEIGHTS_FILE,
     ExportFile,
     ExportIndex,
     ExportInvalid,
@@ -14,6 +15,7 @@ from rondo_core.exports import (
     export_file,
     export_file_key,
     export_index_key,
+    format_of,
     parse_export_index,
     verified,
 )
@@ -81,9 +83,18 @@ def test_a_file_name_that_leaves_the_export_is_refused(name: str) -> None:
         parse_export_index(data)
 
 
+def test_weights_apart_make_the_format_one_that_older_readers_refuse() -> None:
+    apart = {**INDEX.files, WEIGHTS_FILE: export_file(b"weights")}
+    index = msgspec.structs.replace(INDEX, format=format_of(apart), files=apart)
+
+    assert (INDEX.format, format_of(INDEX.files)) == (1, 1)
+    assert b'"format":2' in encode_export_index(index)
+    assert parse_export_index(encode_export_index(index)) == index
+
+
 def test_an_index_of_a_later_format_is_refused() -> None:
     with pytest.raises(ExportInvalid, match="format"):
-        parse_export_index(encode_export_index(INDEX).replace(b'"format":1', b'"format":2'))
+        parse_export_index(encode_export_index(INDEX).replace(b'"format":1', b'"format":3'))
 
 
 def test_bytes_with_the_promised_digest_are_handed_back() -> None:

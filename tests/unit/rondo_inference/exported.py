@@ -4,14 +4,17 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from rondo_core.exports import (
     GOLDEN_FILE,
     ONNX_FILE,
+    WEIGHTS_FILE,
     ExportIndex,
     encode_export_index,
     export_file,
@@ -239,6 +242,19 @@ def identity_onnx(*datatypes: str, sides: tuple[object, ...] = ("n", "m")) -> by
     model.ir_version = 9
     data: bytes = model.SerializeToString()
     return data
+
+
+def apart(model: bytes) -> dict[str, bytes]:
+    """Return the files of a model that keeps all its weights apart."""
+    with TemporaryDirectory() as text:
+        onnx.save(
+            onnx.load_from_string(model),
+            Path(text, ONNX_FILE),
+            save_as_external_data=True,
+            location=WEIGHTS_FILE,
+            size_threshold=0,
+        )
+        return {name: Path(text, name).read_bytes() for name in (ONNX_FILE, WEIGHTS_FILE)}
 
 
 def write_version(export: Export, folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,11 +259,11 @@ def test_a_batch_goes_to_the_engine_of_its_size(rows: int, place: int) -> None:
 # --- loading --------------------------------------------------------------------------------------
 
 
-def opener(engine: Engine) -> Callable[[Mapping[str, bytes]], Engine]:
+def opener(engine: Engine) -> Callable[[Path], Engine]:
     return lambda _: engine
 
 
-def refusing(_: Mapping[str, bytes]) -> Engine:
+def refusing(_: Path) -> Engine:
     raise ExportInvalid("model.tflite: LiteRT refuses it: no flatbuffer")
 
 
@@ -282,9 +283,9 @@ class Ticking:
         return self.engine.run(inputs)
 
 
-def both(open_litert: Callable[[Mapping[str, bytes]], Engine]) -> Engines:
+def both(open_litert: Callable[[Path], Engine]) -> Engines:
     clock = Clock()
-    onnx = Runtime("onnxruntime", ONNX_FILE, lambda files: Ticking(ONNX.open(files), clock))
+    onnx = Runtime("onnxruntime", ONNX_FILE, lambda folder: Ticking(ONNX.open(folder), clock))
     return Engines((onnx, Runtime("litert", TFLITE_FILE, open_litert)), 8, clock)
 
 
@@ -380,7 +381,7 @@ class Crowd:
     most: int = 0
 
     def runtime(self, name: str, seconds: Callable[[int], float], bias: float = 1.0) -> Runtime:
-        def opened(_: Mapping[str, bytes]) -> Engine:
+        def opened(_: Path) -> Engine:
             engine = TimedEngine(self.clock, seconds, bias=lambda _: bias)
             self.now += 1
             self.most = max(self.most, self.now)
@@ -393,13 +394,13 @@ class Crowd:
         """Return what fails where an engine is half made."""
         half = self.runtime(name, lambda _: 1e-6)
 
-        def fail(files: Mapping[str, bytes]) -> None:
-            engine = half.open(files)
+        def fail(folder: Path) -> None:
+            engine = half.open(folder)
             raise ValueError(engine.signature)
 
-        def opened(files: Mapping[str, bytes]) -> Engine:
+        def opened(folder: Path) -> Engine:
             try:
-                fail(files)
+                fail(folder)
             except ValueError as exc:
                 raise ExportInvalid("refused") from exc
             raise AssertionError
@@ -508,8 +509,9 @@ def test_what_only_other_runtimes_read_is_not_fetched() -> None:
 def test_a_folder_is_read_as_a_whole() -> None:
     seen: dict[str, bytes] = {}
 
-    def opened(files: Mapping[str, bytes]) -> Engine:
-        seen.update(files)
+    def opened(folder: Path) -> Engine:
+        found = [path for path in folder.rglob("*") if path.is_file()]
+        seen.update({path.relative_to(folder).as_posix(): path.read_bytes() for path in found})
         return AtOnce()
 
     export = prices_export(1)

@@ -11,6 +11,7 @@ from rondo_core.exports import (
     export_file,
     export_file_key,
     export_index_key,
+    format_of,
 )
 from rondo_core.keys import CHAMPION, alias_key
 from rondo_core.model_rows import AliasRow
@@ -109,6 +110,7 @@ def _export(candidate: Candidate, ports: Ports) -> str:
     with ports.metrics.timed("rondo_export_seconds"):
         exported = ports.bench.export(spec, flat)
     index = ExportIndex(
+        format=format_of(exported.files),
         model=candidate.run.model,
         spec=candidate.spec.spec,
         weights=candidate.version.sha256,

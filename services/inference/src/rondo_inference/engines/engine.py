@@ -1,10 +1,11 @@
 """What computes a prediction: the port."""
 
+from pathlib import Path
 from typing import Protocol
 
 from rondo_inference.domain.tensors import Signature, Tensors
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "refusal"]
 
 
 class Engine(Protocol):
@@ -25,3 +26,13 @@ class Engine(Protocol):
             ExportInvalid: the runtime refuses.
         """
         ...
+
+
+def refusal(exc: Exception, folder: Path) -> str:
+    """Return what a runtime says of its files, without the folder that they were in for a moment.
+
+    Example:
+        >>> refusal(ValueError("cannot read /tmp/x1/model.onnx"), Path("/tmp/x1"))
+        'cannot read model.onnx'
+    """
+    return str(exc).replace(f"{folder}/", "")

@@ -1,5 +1,6 @@
 """LiteRT, which needs the extra ``litert``; only imported where it is there."""
 
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -8,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from rondo_core.exports import TFLITE_FILE, ExportInvalid
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors, datatype_of
-from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.engine import Engine, refusal
 
 __all__ = ["LiteRtEngine", "open_litert"]
 
@@ -52,8 +53,8 @@ class LiteRtEngine:
 class _Interpreter:
     """Fitted to the size of its last batch; used by one thread at a time."""
 
-    def __init__(self, model: bytes, threads: int) -> None:
-        self._interpreter = Interpreter(model_content=model, num_threads=threads)
+    def __init__(self, model: Path, threads: int) -> None:
+        self._interpreter = Interpreter(model_path=str(model), num_threads=threads)
         self._interpreter.allocate_tensors()  # packs the weights
         runner = self._interpreter.get_signature_runner()
         (self.input,) = runner.get_input_details().items()
@@ -74,13 +75,14 @@ class _Interpreter:
         return (self._interpreter.get_tensor(self._gives),)
 
 
-def open_litert(model: bytes, *, threads: int, copies: int) -> Engine:
+def open_litert(model: Path, *, threads: int, copies: int) -> Engine:
     """Open a model.
 
     Its threads wait without spinning for longer than some microseconds; with one there is no pool.
 
     Args:
-        model: the ``.tflite`` file; kept, since the interpreters share what they do not repack.
+        model: the ``.tflite`` file; mapped, since the interpreters share what they do not repack,
+            so it must not be changed afterwards, but may be removed.
         threads: that one prediction may use; at least 1.
         copies: batches that are computed at a time; at least 1.
 
@@ -94,7 +96,8 @@ def open_litert(model: bytes, *, threads: int, copies: int) -> Engine:
         interpreters = [_Interpreter(model, threads) for _ in range(copies)]
         takes, gives = _info(*interpreters[0].input), _info(*interpreters[0].output)
     except Exception as exc:  # whatever a damaged file leads to
-        raise ExportInvalid(f"{TFLITE_FILE}: LiteRT refuses it: {exc}") from exc
+        reason = refusal(exc, model.parent)
+        raise ExportInvalid(f"{TFLITE_FILE}: LiteRT refuses it: {reason}") from exc
     return LiteRtEngine(interpreters, Signature((takes,), (gives,)))
 
 

@@ -1,6 +1,7 @@
 """ONNX Runtime: what every version can be computed with."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from rondo_core.exports import ONNX_FILE, ExportInvalid
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
-from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.engine import Engine, refusal
 
 __all__ = ["OnnxEngine", "open_onnx", "prime"]
 
@@ -92,13 +93,14 @@ def _as_bytes(tensor: Tensor) -> Tensor:
     return found
 
 
-def open_onnx(model: bytes, *, threads: int) -> Engine:
+def open_onnx(model: bytes | Path, *, threads: int) -> Engine:
     """Open a model.
 
     Waiting threads sleep instead of spinning: a spinning one takes the CPU from the event loop.
 
     Args:
-        model: the ONNX file; not kept.
+        model: the ONNX file, or its content. What of a file is kept apart is mapped, so it must not
+            be changed afterwards, but may be removed.
         threads: that one prediction may use; at least 1.
 
     Raises:
@@ -114,7 +116,8 @@ def open_onnx(model: bytes, *, threads: int) -> Engine:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _REFUSALS as exc:
-        raise ExportInvalid(f"{ONNX_FILE}: ONNX Runtime refuses it: {exc}") from exc
+        reason = refusal(exc, model.parent) if isinstance(model, Path) else str(exc)
+        raise ExportInvalid(f"{ONNX_FILE}: ONNX Runtime refuses it: {reason}") from exc
     signature = Signature(_infos(session.get_inputs()), _infos(session.get_outputs()))
     if not signature.inputs or not signature.outputs:
         raise ExportInvalid(f"{ONNX_FILE}: it has no input or no output")

@@ -1,10 +1,11 @@
 """Which runtimes there are here, and what each needs of an export."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 from rondo_core.errors import SettingsInvalid
 from rondo_core.exports import ONNX_FILE, SAVED_MODEL_FOLDER, TFLITE_FILE
@@ -28,20 +29,26 @@ class Runtime:
     Attributes:
         name: in settings, logs and metrics.
         file: of the export that it reads, or the folder.
-        open: makes an engine of the files, by their paths in the export; raises ``ExportInvalid``.
+        open: makes an engine of a folder that holds the files as the export names them, and goes
+            when it is opened; raises ``ExportInvalid``.
         spare: used only for a version that no other can compute.
     """
 
     name: str
     file: str
-    open: Callable[[Mapping[str, bytes]], Engine]
+    open: Callable[[Path], Engine]
     spare: bool = False
 
     def files(self, listed: Iterable[str]) -> tuple[str, ...]:
-        """Return which of an export's files it reads; none where the export is not for it."""
-        return tuple(
-            name for name in listed if name == self.file or name.startswith(f"{self.file}/")
-        )
+        """Return which of an export's files it reads; none where the export is not for it.
+
+        Example:
+            >>> onnx = Runtime("onnxruntime", "model.onnx", open_onnx)
+            >>> onnx.files(["model.onnx", "model.onnx.data", "model.tflite"])
+            ('model.onnx', 'model.onnx.data')
+        """
+        parts = (f"{self.file}/", f"{self.file}.")
+        return tuple(name for name in listed if name == self.file or name.startswith(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +116,8 @@ def _is_installed(name: str) -> bool:
 
 
 def _onnx(threads: int, *, spare: bool = False) -> Runtime:
-    def opened(files: Mapping[str, bytes]) -> Engine:
-        return open_onnx(files[ONNX_FILE], threads=threads)
+    def opened(folder: Path) -> Engine:
+        return open_onnx(folder / ONNX_FILE, threads=threads)
 
     return Runtime("onnxruntime", ONNX_FILE, opened, spare=spare)
 
@@ -118,8 +125,8 @@ def _onnx(threads: int, *, spare: bool = False) -> Runtime:
 def _litert(threads: int, copies: int) -> Runtime:
     from rondo_inference.engines.litert import open_litert  # noqa: PLC0415  (of an extra)
 
-    def opened(files: Mapping[str, bytes]) -> Engine:
-        return open_litert(files[TFLITE_FILE], threads=threads, copies=copies)
+    def opened(folder: Path) -> Engine:
+        return open_litert(folder / TFLITE_FILE, threads=threads, copies=copies)
 
     return Runtime("litert", TFLITE_FILE, opened)
 

@@ -3,10 +3,8 @@
 A function of the graph is called, never ``model.predict``, and nothing here needs Keras.
 """
 
-import tempfile
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from rondo_inference.domain.tensors import (
     datatype_of,
     shape_fits,
 )
-from rondo_inference.engines.engine import Engine
+from rondo_inference.engines.engine import Engine, refusal
 
 __all__ = ["SavedModelEngine", "open_saved_model", "set_threads"]
 
@@ -75,27 +73,23 @@ class SavedModelEngine:
             raise ExportInvalid(f"{SAVED_MODEL_FOLDER}: TensorFlow cannot run it: {exc}") from exc
 
 
-def open_saved_model(files: Mapping[str, bytes]) -> Engine:
+def open_saved_model(folder: Path) -> Engine:
     """Open a model.
 
     Args:
-        files: path below the export -> content; not kept.
+        folder: holds the export's SavedModel; not kept.
 
     Raises:
-        ExportInvalid: TensorFlow refuses the files, or they have not one input and one output.
+        ExportInvalid: TensorFlow refuses it, or it has not one input and one output.
     """
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for name, data in files.items():
-                path = Path(scratch, *PurePosixPath(name).parts)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-            loaded = tf.saved_model.load(str(Path(scratch, SAVED_MODEL_FOLDER)))
+        loaded = tf.saved_model.load(str(folder / SAVED_MODEL_FOLDER))
         function = loaded.signatures[_SIGNATURE]
         ((takes, taken),) = function.structured_input_signature[1].items()
         ((gives, given),) = function.structured_outputs.items()
     except Exception as exc:  # likewise
-        raise ExportInvalid(f"{SAVED_MODEL_FOLDER}: TensorFlow refuses it: {exc}") from exc
+        reason = refusal(exc, folder)
+        raise ExportInvalid(f"{SAVED_MODEL_FOLDER}: TensorFlow refuses it: {reason}") from exc
     return SavedModelEngine(loaded, Signature((_info(takes, taken),), (_info(gives, given),)))
 
 

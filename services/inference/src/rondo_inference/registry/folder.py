@@ -4,6 +4,7 @@
 ``DIR/MODEL/VERSION/model.onnx`` is enough. Files are read again when they change.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from msgspec import Meta, Struct
 
 from rondo_core.errors import Invalid, NotFound, Unavailable
 from rondo_core.events import Name
-from rondo_core.exports import INDEX_FILE, ONNX_FILE, parse_export_index
+from rondo_core.exports import INDEX_FILE, ONNX_FILE, WEIGHTS_FILE, parse_export_index
 from rondo_core.keys import CHAMPION, model_pk
 from rondo_core.model_rows import AliasRow
 from rondo_core.run_store import Key
@@ -204,7 +205,8 @@ def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
     except msgspec.MsgspecError as exc:
         raise Invalid(f"{NOTE_FILE} of version {number}: {exc}") from exc
     index, spec = (_digest(read_file(folder, name)) for name in (INDEX_FILE, SPEC_FILE))
-    state = f"{stat.st_mtime_ns} {stat.st_size} {index} {spec}".encode()
+    weights = _state(folder / WEIGHTS_FILE)
+    state = f"{stat.st_mtime_ns} {stat.st_size} {weights} {index} {spec}".encode()
     return AliasRow(
         model=model,
         label=label,
@@ -218,6 +220,13 @@ def _alias(model: str, label: str, number: int, folder: Path) -> AliasRow:
         metrics=note.metrics,
         promoted_at=datetime.fromtimestamp(stat.st_mtime, UTC),
     )
+
+
+def _state(file: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        stat = file.stat()
+        return f"{stat.st_mtime_ns} {stat.st_size}"
+    return ""
 
 
 def _unknown_labels(model: str, rule: Traffic, rows: Iterable[AliasRow]) -> dict[Key, Invalid]:

@@ -1,6 +1,7 @@
 """The files of a version in a folder; docs/serving.md describes them."""
 
 import contextlib
+import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from rondo_core.exports import (
     GOLDEN_FILE,
     INDEX_FILE,
     ONNX_FILE,
+    WEIGHTS_FILE,
+    ExportFile,
     ExportIndex,
     ExportInvalid,
     parse_export_index,
     verified,
+    verify,
 )
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import parse_model_spec
@@ -25,7 +29,9 @@ __all__ = ["SPEC_FILE", "load_folder", "read_file", "read_folder"]
 
 SPEC_FILE = "spec.json"
 LARGEST_FILE_BYTES = 2 * 1024**3
-"""ONNX itself ends here."""
+"""Of a file that is read whole; those that engines read may be longer."""
+PIECE_BYTES = 128 * 1024
+"""What is copied at a time: little enough for a processor's cache."""
 
 
 def load_folder(
@@ -48,25 +54,43 @@ def read_folder(folder: Path) -> VersionFiles:
         raise NotFound(f"{ONNX_FILE} does not exist")
     index_data, spec = read_file(folder, INDEX_FILE), read_file(folder, SPEC_FILE)
     if index_data is None and spec is None:
-        return VersionFiles(partial(_existing, folder))
+        names = tuple(name for name in (ONNX_FILE, WEIGHTS_FILE) if (folder / name).exists())
+        return VersionFiles(names, partial(_copy_unlisted, folder))
     if index_data is None or spec is None:  # half of a copy that goes on, and nothing to verify by
         found, missing = (SPEC_FILE, INDEX_FILE) if index_data is None else (INDEX_FILE, SPEC_FILE)
         raise ExportInvalid(f"{missing} does not exist, though {found} does: they go together")
     index = parse_export_index(index_data)
     verified(spec, name=SPEC_FILE, sha256=index.spec)
-    golden = _verified(folder, index, GOLDEN_FILE)
-    return VersionFiles(partial(_verified, folder, index), parse_model_spec(spec), index, golden)
+    golden = read_file(folder, GOLDEN_FILE)
+    if golden is None:
+        raise ExportInvalid(f"{GOLDEN_FILE} does not exist")
+    verified(golden, name=GOLDEN_FILE, sha256=index.files[GOLDEN_FILE].sha256)
+    save = partial(_copy_verified, folder, index)
+    return VersionFiles(tuple(index.files), save, parse_model_spec(spec), index, golden)
 
 
-def _verified(folder: Path, index: ExportIndex, name: str) -> bytes:
-    return verified(_existing(folder, name), name=name, sha256=index.files[name].sha256)
+def _copy_unlisted(folder: Path, name: str, target: Path) -> None:
+    _copy(folder, name, target)
 
 
-def _existing(folder: Path, name: str) -> bytes:
-    data = read_file(folder, name)
-    if data is None:
-        raise ExportInvalid(f"{name} does not exist")
-    return data
+def _copy_verified(folder: Path, index: ExportIndex, name: str, target: Path) -> None:
+    verify(_copy(folder, name, target), name=name, sha256=index.files[name].sha256)
+
+
+def _copy(folder: Path, name: str, target: Path) -> ExportFile:
+    """Copy a file piece by piece, and return what was copied."""
+    digest, size = hashlib.sha256(), 0
+    piece = memoryview(bytearray(PIECE_BYTES))
+    try:
+        source = (folder / name).open("rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ExportInvalid(f"{name} does not exist") from None
+    with source, target.open("wb") as copy:
+        while count := source.readinto(piece):
+            digest.update(piece[:count])
+            copy.write(piece[:count])
+            size += count
+    return ExportFile(sha256=digest.hexdigest(), size=size)
 
 
 def read_file(folder: Path, name: str) -> bytes | None:

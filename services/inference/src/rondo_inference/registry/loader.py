@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from rondo_core.exports import (
     GOLDEN_FILE,
@@ -57,7 +58,8 @@ def read_version(alias: AliasRow, *, store: ModelStore) -> VersionFiles:
     """
     index = _read_index(alias, store)
     return VersionFiles(
-        partial(_read_file, index, store),
+        tuple(index.files),
+        partial(_save_file, index, store),
         spec=_read_spec(alias, store),
         index=index,
         golden=_read_file(index, store, GOLDEN_FILE),
@@ -104,6 +106,10 @@ def _read_index(alias: AliasRow, store: ModelStore) -> ExportIndex:
 def _read_spec(alias: AliasRow, store: ModelStore) -> ModelSpec:
     data = store.get(spec_key(alias.spec))
     return parse_model_spec(verified(data, name="model spec", sha256=alias.spec))
+
+
+def _save_file(index: ExportIndex, store: ModelStore, name: str, target: Path) -> None:
+    target.write_bytes(_read_file(index, store, name))
 
 
 def _read_file(index: ExportIndex, store: ModelStore, name: str) -> bytes:

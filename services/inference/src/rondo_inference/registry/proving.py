@@ -1,18 +1,15 @@
 """From the files of a version to engines that are warm and proved to compute as Keras did."""
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from rondo_core.errors import Invalid, NotFound
-from rondo_core.exports import (
-    GOLDEN_FILE,
-    ONNX_FILE,
-    ExportIndex,
-    ExportInvalid,
-)
+from rondo_core.errors import Invalid, NotFound, Unavailable
+from rondo_core.exports import GOLDEN_FILE, ExportIndex, ExportInvalid
 from rondo_core.holdout import decode_holdout
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.engine_choice import Choice
@@ -34,22 +31,20 @@ class VersionFiles:
     """What a version consists of, wherever it was kept.
 
     Attributes:
-        read: returns one of its files, verified where there is an index. Raises ``NotFound`` or
-            ``Invalid`` where it is missing or another, ``Unavailable`` where it may come later.
+        names: the files that engines may read.
+        save: writes one of them, verified where there is an index. Raises ``NotFound`` or
+            ``Invalid`` where it is missing or another, ``Unavailable`` where it may come later, and
+            ``OSError`` where it cannot be written.
         spec: what its columns and labels are, or None for a model that is only tensors.
         index: names input and output and the tolerance; where there is a spec there is an index.
         golden: inputs and what Keras answered; where there is a spec there are golden outputs.
     """
 
-    read: Callable[[str], bytes]
+    names: tuple[str, ...]
+    save: Callable[[str, Path], None]
     spec: ModelSpec | None = None
     index: ExportIndex | None = None
     golden: bytes | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files that engines may read."""
-        return (ONNX_FILE,) if self.index is None else tuple(self.index.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +103,19 @@ def _golden(files: VersionFiles) -> Golden | None:
 def _opened(
     runtime: Runtime, names: Sequence[str], files: VersionFiles, golden: Golden | None
 ) -> Engine:
-    """Open an engine that agrees with the golden outputs."""
-    engine = runtime.open({name: files.read(name) for name in names})
+    """Open an engine that agrees with the golden outputs, in a folder of its own.
+
+    So engines can map what they read: it is copied once, whatever happens to the original.
+    """
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        for name in names:
+            try:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                files.save(name, folder / name)
+            except OSError as exc:
+                raise Unavailable(f"{name} cannot be copied: {exc.strerror}") from exc
+        engine = runtime.open(folder)
     if golden is not None and files.index is not None and files.spec is not None:
         _check_ends(engine, files.index, files.spec, runtime.file)
         golden.check(engine, golden.rows, file=runtime.file)
