@@ -294,7 +294,8 @@ def test_an_export_answers_as_keras_for_any_number_of_examples(
 
 def test_a_large_export_keeps_its_weights_apart_and_a_small_one_does_not(tmp_path: Path) -> None:
     large, small = tmp_path / "large", tmp_path / "small"
-    large.mkdir(), small.mkdir()
+    large.mkdir()
+    small.mkdir()
     file = Path(__file__).parents[2] / "examples" / "mnist-cnn" / "model.json"
     digits = parse_model_spec(file.read_bytes())  # 1.2 M parameters
 
