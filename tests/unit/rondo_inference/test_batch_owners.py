@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rondo_core.errors import Unavailable
 from rondo_inference.batch.wire import InputFile, NewJob
 from rondo_inference.contracts.batch_jobs import LARGEST_PAYLOAD
 from rondo_inference.contracts.table import AnyRoute
@@ -307,6 +308,57 @@ def test_what_was_sent_for_anothers_job_is_no_input(
 
     assert found == (none[0], none[1].replace(ABSENT, job_id))
     assert found == ("FAILED", f"the input batch/inputs/{job_id}/{name} does not exist")
+
+
+@pytest.mark.parametrize(
+    ("key", "state"), [("ours-next", "COMPLETED"), ("theirs", "FAILED"), ("all", "FAILED")]
+)
+def test_what_is_sent_for_a_job_that_was_deleted_is_its_owners_still(
+    doors: Guarded, world: BatchWorld, key: str, state: BatchState
+) -> None:
+    asked = json.dumps({"content_type": "text/csv", "files": [{"size": len(ROWS)}]}).encode()
+    made = doors.ask("ours", "POST", JOBS, asked).json
+    assert doors.ask("ours", "DELETE", f"{JOBS}/{made['job_id']}").status == 204
+    (link,) = made["uploads"]
+    assert world.links.put(link["url"], link["headers"], ROWS) == 200
+
+    none = predicted(doors, key, made["input"].replace(made["job_id"], ABSENT))
+    found = predicted(doors, key, made["input"])
+
+    reason = "None" if state == "COMPLETED" else none[1].replace(ABSENT, made["job_id"])
+    assert found == (state, reason)
+
+
+def test_nothing_is_in_the_store_of_a_job_whose_row_could_not_be_written(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(*_: object) -> None:
+        raise Unavailable("the table")
+
+    monkeypatch.setattr(world.rows, "commit", commit)
+
+    with pytest.raises(Unavailable):
+        in_state(world, "SUBMITTED")
+
+    assert world.store.keys("batch/") == []
+
+
+def test_a_job_whose_input_could_not_be_put_is_its_owners_to_delete(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*_: object) -> None:
+        raise Unavailable("the store")
+
+    monkeypatch.setattr(world.store, "put", put)
+    with pytest.raises(Unavailable):
+        in_state(world, "SUBMITTED")
+    orders = world.orders.of("clinic-a")
+    (left,) = orders.list("prices").jobs
+
+    orders.delete("prices", left.job_id)
+
+    assert left.state == "WAITING"
+    assert orders.list("prices").jobs == []
 
 
 def test_what_was_sent_for_an_own_job_or_for_none_is_an_input(

@@ -14,7 +14,14 @@ from rondo_core.rows import from_item
 from rondo_core.run_store import CommitConflict, Item, RunStore
 from rondo_inference.batch.ports import Ports
 from rondo_inference.domain.batch_changes import end_changes, ended_event
-from rondo_inference.domain.batch_job import INPUTS, SERVICE, BatchJob, job_key
+from rondo_inference.domain.batch_job import (
+    INPUTS,
+    SERVICE,
+    BatchJob,
+    OwnedRow,
+    job_key,
+    links_key,
+)
 
 __all__ = ["end_job", "failing", "input_seen_by", "read_job"]
 
@@ -34,11 +41,15 @@ def read_job(job_id: str, rows: RunStore) -> BatchJob | None:
 def input_seen_by(asker: str | None, key: str, rows: RunStore) -> bool:
     """Return whether an input is no other's: not what was sent for a job that ``asker`` sees not.
 
+    What comes by the links of a job that was deleted is its owner's still.
+
     Raises:
         Unavailable: no answer.
     """
-    job = read_job(key.removeprefix(INPUTS).partition("/")[0], rows)
-    return job is None or job.seen_by(asker)
+    job_id = key.removeprefix(INPUTS).partition("/")[0]
+    # In this order: a job's row goes in the transaction in which that of its links comes.
+    found = rows.get(job_key(job_id)) or rows.get(links_key(job_id))
+    return found is None or from_item(found, OwnedRow).seen_by(asker)
 
 
 def end_job(

@@ -91,8 +91,9 @@ class Orders:
         """Make and start a job of a short body, of which ``name`` is the file's; see `make`."""
         file = InputFile(name=name, size=len(body))
         job = self._new(alias, msgspec.structs.replace(wanted, files=[file]), wishes or Wishes())
-        self.ports.objects.put(f"{input_folder(job.job_id)}{file.name}", body)
+        # The row first: no input is ever without an owner, or without somebody to delete it.
         self.ports.rows.commit(*created_changes(job))
+        self.ports.objects.put(f"{input_folder(job.job_id)}{file.name}", body)
         return self.start(job.model, job.job_id)
 
     def check_payload(self, location: str, most: int) -> None:

@@ -134,7 +134,7 @@ def deleted_changes(job: BatchJob, links_until: datetime | None) -> list[Change]
     idle = OneOf("state", ("WAITING", "COMPLETED", "FAILED", "CANCELLED"))
     left: list[Change] = []
     if links_until is not None:
-        row = OpenLinks(job_id=job.job_id, until=links_until)
+        row = OpenLinks(job_id=job.job_id, owner=job.owner, until=links_until)
         left.append(Put(links_key(job.job_id), to_item(row)))
     return [Delete(job_key(job.job_id), (idle,)), Delete(pointer_key(job)), *left]
 

@@ -139,8 +139,11 @@ class ChunkRow(AnyRow, frozen=True, kw_only=True):
     """Of the chunk, known as soon as it is scored; that it is finished is its object."""
 
 
-class OpenLinks(AnyRow, frozen=True, kw_only=True):
-    """``BATCH#job / LINKS``: the job was deleted, but what is put at its links would still stay."""
+class OpenLinks(OwnedRow, frozen=True, kw_only=True):
+    """``BATCH#job / LINKS``: the job was deleted, but what is put at its links would still stay.
+
+    Its owner is the job's, and so is what is put there.
+    """
 
     job_id: str
     until: datetime
