@@ -38,6 +38,14 @@ class Link(Upload, frozen=True, kw_only=True):
     name: str
 
 
+class Warned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A column of the input and its rule, or how many more there are."""
+
+    column: str | None = None
+    rule: str | None = None
+    more: int = 0
+
+
 class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
     """How a job stands.
 
@@ -45,6 +53,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
         progress: from 0 to 1.
         records_done: records that are scored, of a number that is only known at the end.
         failed_records: records that did not fit; each has its line in the output, with the reason.
+        warnings: columns that the model does not have, few of them.
     """
 
     job_id: str
@@ -56,6 +65,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     records: int | None = None
     failed_records: int | None = None
+    warnings: list[Warned] = []
     output: Made | None = None
     failures: Made | None = None
     uploads: list[Link] = []

@@ -203,6 +203,8 @@ class BatchEnded(_Base, frozen=True, kw_only=True):
     state: Literal["COMPLETED", "FAILED", "CANCELLED"]
     records: int = 0
     failed_records: int = 0
+    ignored_columns: int = 0
+    """Columns of a CSV that the model does not have."""
     result: AsyncResult
 
 

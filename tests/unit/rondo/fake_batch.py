@@ -19,6 +19,7 @@ class FakeBatch(httpx.BaseTransport):
     models: tuple[str, ...] = ("prices",)
     state_at_end: str = "COMPLETED"
     failed: int = 0
+    warnings: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
     starts: list[str] = field(default_factory=list)
@@ -67,6 +68,8 @@ class FakeBatch(httpx.BaseTransport):
             job |= {"state": self.state_at_end, "progress": 1.0, "records": 2}
             job["records_done"] = 2
             job["failed_records"] = self.failed
+            if self.warnings:
+                job["warnings"] = self.warnings
             made = {"output": OUTPUT, "failures": b'{"row": 1}\n'}
             for name, data in made.items():
                 self.stored[f"/{job['job_id']}/{name}"] = data

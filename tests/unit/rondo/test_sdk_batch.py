@@ -64,6 +64,7 @@ def test_the_only_model_need_not_be_named(predict: Command, batch: FakeBatch) ->
         "version": 3,
         "records": 2,
         "failed_records": 0,
+        "warnings": [],
     }
     batch.models = ("a", "b")
     assert (
@@ -83,6 +84,37 @@ def test_records_that_do_not_fit_are_a_file_of_their_own(
 
     assert "1 did not fit: out.csv.failures.jsonl says why" in result.output
     assert (tmp_path / "out.csv.failures.jsonl").read_bytes() == b'{"row": 1}\n'
+
+
+IGNORED = "is no column of the model, and ignored"
+
+
+def test_columns_that_were_ignored_are_told_few_of_them(predict: Command, batch: FakeBatch) -> None:
+    names = ["id", "\x1b[2J", "", "d", "e", "f"]
+    batch.warnings = [{"column": name, "rule": IGNORED} for name in names] + [{"more": 40}]
+
+    result = predict("--batch", "in.csv", "out.csv", "prices")
+
+    assert result.stdout.splitlines()[1:] == [
+        f"column 'id': {IGNORED}",
+        f"column '\\x1b[2J': {IGNORED}",
+        f"column '': {IGNORED}",
+        f"column 'd': {IGNORED}",
+        f"column 'e': {IGNORED}",
+        "41 more",
+    ]
+
+
+def test_columns_that_were_ignored_are_told_to_programs_as_the_server_tells_them(
+    predict: Command, batch: FakeBatch
+) -> None:
+    told: list[dict[str, object]] = [{"column": "", "rule": IGNORED}, {"more": 2}]
+
+    without = predict("--batch", "in.csv", "a.csv", "prices", "--json")
+    batch.warnings = told
+    found = predict("--batch", "in.csv", "b.csv", "prices", "--json")
+
+    assert [json.loads(one.stdout)["warnings"] for one in (without, found)] == [[], told]
 
 
 def test_a_folder_of_pictures_is_sent_file_by_file(

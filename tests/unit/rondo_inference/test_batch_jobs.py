@@ -2,7 +2,9 @@
 
 import io
 import json
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,7 +23,7 @@ from rondo_inference.domain.batch_job import (
     job_key,
     job_pk,
 )
-from tests.unit.rondo_inference.batch_world import BatchWorld
+from tests.unit.rondo_inference.batch_world import LIMITS, BatchWorld
 from tests.unit.rondo_inference.exported import prices_export, shapes_export
 
 ROWS = b"rooms,town\n1,Aa\n2,Bonn\n3,Aa\n4,Bonn\n5,Aa\n6,Bonn\n7,Aa\n"
@@ -132,6 +134,97 @@ def test_bt_1_one_record_out_for_each_record_in_in_order(world: BatchWorld) -> N
         {"row": 4, "column": "rooms", "rule": "'many' is not a number"}
     ]
     assert world.view(job_id).failed_records == 1
+
+
+IGNORED = "is no column of the model, and ignored"
+
+
+def warnings(world: BatchWorld, job_id: str) -> object:
+    return json.loads(msgspec.json.encode(world.view(job_id).warnings))
+
+
+def test_columns_that_the_model_does_not_have_are_told_as_soon_as_the_job_is_planned(
+    world: BatchWorld,
+) -> None:
+    job_id = world.make(
+        b"id,rooms,note,town\n7,1,x,Aa\n8,2,y,Bonn\n9,1,,Aa\n7,1,x,Aa\n8,2,y,Bonn\n"
+    )
+    world.step()
+    planned = warnings(world, job_id)
+    while world.hints.waiting:  # every task comes twice, to one worker and to another
+        task = world.hints.waiting[0]
+        world.step()
+        world.hints.waiting.append(task)
+        world.worker = world.new_worker()
+        if world.view(job_id).state == "COMPLETED":
+            break
+
+    view = world.view(job_id)
+
+    assert view.chunks == 3
+    assert planned == [{"column": "id", "rule": IGNORED}, {"column": "note", "rule": IGNORED}]
+    assert warnings(world, job_id) == planned
+    assert [event.ignored_columns for event in world.ended()] == [2]
+
+
+def test_a_job_that_goes_on_after_a_cancel_tells_the_same(world: BatchWorld) -> None:
+    job_id = world.make(b"rooms,town,id\n1,Aa,7\n")
+    world.step()
+    told = world.view(job_id).warnings
+    world.orders.cancel("prices", job_id)
+    world.hints.waiting.clear()
+
+    world.orders.start("prices", job_id)
+    world.hints.plan(job_id)
+    world.work()
+
+    assert world.view(job_id).state == "COMPLETED"
+    assert [one.column for one in told] == ["id"]
+    assert world.view(job_id).warnings == told
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"rooms,town\n1,Aa\n", "text/csv"),
+        (b"1,Aa\n", "text/csv"),
+        (b'{"rooms": 1, "town": "Aa", "id": 7}\n', "application/jsonlines"),
+    ],
+)
+def test_where_no_column_is_ignored_nothing_is_told(
+    world: BatchWorld, data: bytes, kind: str
+) -> None:
+    job_id = world.make(data, content_type=kind)
+    world.work()
+
+    assert b"warnings" not in msgspec.json.encode(world.view(job_id))
+    assert world.view(job_id).state == "COMPLETED"
+    assert world.ended()[0].ignored_columns == 0
+
+
+def test_of_a_hostile_number_of_columns_few_are_named_and_all_are_counted() -> None:
+    world = BatchWorld(limits=replace(LIMITS, record_bytes=10**6, chunk_bytes=10**6))
+    others = ",".join(f"c{at}" for at in range(100_000))
+
+    job_id = world.make(f"{others},rooms,town\n{',' * 100_000}1,Aa\n".encode())
+    world.work()
+
+    view = world.view(job_id)
+    *few, last = view.warnings
+    assert view.state == "COMPLETED"
+    assert len(msgspec.json.encode(view.warnings)) < 5000
+    assert len(few) + last.more == world.ended()[0].ignored_columns == 100_000
+    assert (few[0].column, last.column) == ("c0", None)
+
+
+def test_of_a_column_with_a_hostile_name_only_the_number_is_told() -> None:
+    world = BatchWorld(limits=replace(LIMITS, record_bytes=10**6, chunk_bytes=10**6))
+
+    job_id = world.make(b"rooms,town," + b"x" * 100_000 + b"\n1,Aa,\n")
+    world.work()
+
+    assert warnings(world, job_id) == [{"more": 1}]
+    assert world.ended()[0].ignored_columns == 1
 
 
 def test_an_array_is_scored_by_ranges_of_rows(world: BatchWorld) -> None:

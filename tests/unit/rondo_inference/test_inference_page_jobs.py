@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,30 @@ def as_json(service: Service, body: object, target: str = JOBS) -> Reply:
 
 
 # --- from the file to the output ------------------------------------------------------------------
+
+
+def test_a_job_tells_the_columns_that_were_not_asked(service: Service, world: BatchWorld) -> None:
+    made(service, world, b"<b>id,rooms,town\n7,1,Aa\n", name="a.csv")
+    world.step()
+    moving = listed(service)
+    world.work()
+    made(service, world, name="b.csv")
+
+    text = "Not asked, since the model has no such column: <b>id."
+    assert text in moving.text
+    assert listed(service).text.count(text) == 1
+
+
+def test_of_a_job_with_many_columns_that_were_not_asked_few_are_named(
+    service: Service, world: BatchWorld
+) -> None:
+    others = ",".join(f"c{at}" for at in range(300))
+    world.limits = replace(world.limits, record_bytes=10**5)
+    world.worker = world.new_worker()
+    made(service, world, f"rooms,town,{others}\n".encode() + b"1,Aa" + b"," * 300 + b"\n")
+    world.work()
+
+    assert re.search(r"c49, [^.]*c\d\d, 2\d\d more\.", listed(service).text)
 
 
 def test_a_file_becomes_a_job_whose_output_and_refused_rows_are_downloaded(

@@ -1,5 +1,6 @@
 """``rondo predict``: ask a served model."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from rondo.retry import Patience
 __all__ = ["predict"]
 
 DEFAULT_URL = "http://127.0.0.1:8081"
+_MOST_WARNINGS = 5
+"""So many columns are told; the others are counted."""
 
 
 class _BatchOptions(NamedTuple):
@@ -113,12 +116,22 @@ def _predict_batch(
                 "version": job.version,
                 "records": job.records,
                 "failed_records": job.failed_records,
+                "warnings": job.warnings,
             }
         )
         return
     click.echo(f"{job.records} records to {target} by version {job.version} of {job.model}")
+    for line in _warned(job):
+        click.echo(line)
     if job.failed_records:
         click.echo(f"{job.failed_records} did not fit: {target}.failures.jsonl says why")
+
+
+def _warned(job: BatchJob) -> Iterator[str]:
+    for one in job.warnings[:_MOST_WARNINGS]:
+        yield f"{one.more} more" if one.more else f"column {one.column!r}: {one.rule}"
+    if others := sum(one.more or 1 for one in job.warnings[_MOST_WARNINGS:]):
+        yield f"{others} more"
 
 
 def _bar() -> Progress:

@@ -25,7 +25,8 @@ from rondo_inference.domain.batch_plan import (
     lane_starts,
     read_npy_head,
 )
-from rondo_inference.domain.batch_records import header_of
+from rondo_inference.domain.batch_records import header_of, other_columns
+from rondo_inference.domain.told import few_told, ignored
 
 __all__ = ["ask_for_chunks", "finished_chunks", "finished_records", "plan_job", "read_plan"]
 
@@ -54,7 +55,7 @@ def plan_job(
             _store(job, _made(job, ports, models, limits), ports)
     plan, digest = read_plan(job_id, ports.objects)
     try:
-        ports.rows.commit(run_change(job, digest, len(plan.chunks)))
+        ports.rows.commit(run_change(job, plan, digest))
     except CommitConflict:
         return "not-submitted"
     ask_for_chunks(job_id, len(plan.chunks), ports, hints, limits.lanes)
@@ -125,7 +126,13 @@ def _made(job: BatchJob, ports: Ports, models: Models, limits: ChunkLimits) -> P
     )
     if not chunks:
         raise Invalid("the CSV has a header but no row")
-    return Plan(key=job.input, version=info.version, header=header, chunks=chunks)
+    return Plan(
+        key=job.input,
+        version=info.version,
+        header=header,
+        chunks=chunks,
+        warnings=few_told(ignored(other_columns(header, spec))),
+    )
 
 
 def _missing(job: BatchJob) -> NotFound:

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from rondo_core.events import Sha256
 from rondo_inference.domain.batch_job import BatchJob, BatchState
+from rondo_inference.domain.told import Told
 
 __all__ = ["Files", "InputFile", "JobList", "JobView", "NewJob", "Result", "Upload"]
 
@@ -75,6 +76,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     records_done: int | None = None
     records: int | None = None
     failed_records: int | None = None
+    warnings: tuple[Told, ...] = ()
     output: Result | None = None
     failures: Result | None = None
     uploads: list[Upload] = []
@@ -110,6 +112,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
             records_done=records if job.chunks else None,
             records=job.records,
             failed_records=job.failed_records,
+            warnings=job.warnings,
         )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import cast
 
-from rondo_core.input_bounds import Beyond
 from rondo_core.input_schema import ImageInput
 from rondo_inference.contracts.arrays import ask_npy, ask_npz
 from rondo_inference.contracts.encoded import encoded_files
@@ -29,12 +28,13 @@ from rondo_inference.domain.json_lines import decode_lines, decode_tensor_lines
 from rondo_inference.domain.multipart import decode_multipart
 from rondo_inference.domain.negotiation import media_parameter, negotiated
 from rondo_inference.domain.predict_body import SIGNATURE, decode_predict_body
-from rondo_inference.domain.row_faults import NO_COLUMN, decode_every_row
+from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensor_bodies import (
     decode_tensors_body,
     tensors_of_rows,
 )
 from rondo_inference.domain.tensors import Tensors
+from rondo_inference.domain.told import ignored
 from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
@@ -117,8 +117,7 @@ def file_question(
     if kind != CSV or served.spec is None:
         return question
     others = ignored_columns(bytes(cast("bytes", body)), served.spec)
-    told = [Beyond(name, f"{NO_COLUMN}, and ignored", 0, 0) for name in others]
-    return replace(question, beyond=(*told, *question.beyond))
+    return replace(question, beyond=(*ignored(others), *question.beyond))
 
 
 def wanted(request: Request, offered: tuple[str, ...], *, usual: str = JSON) -> str:

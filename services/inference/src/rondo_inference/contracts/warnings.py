@@ -1,9 +1,12 @@
-"""What an answer tells of numbers beyond the bounds of their columns."""
+"""How an answer tells of columns, in a header or a parameter."""
 
 import json
 from collections.abc import Sequence
 
+from msgspec import to_builtins
+
 from rondo_core.input_bounds import Beyond
+from rondo_inference.domain.told import few_told
 
 __all__ = ["PARAMETER", "WARNINGS", "warnings_text"]
 
@@ -11,9 +14,6 @@ WARNINGS = "x-rondo-warnings"
 """The header of an answer over HTTP."""
 PARAMETER = "rondo_warnings"
 """The parameter of an answer of the Open Inference Protocol, over HTTP and gRPC."""
-
-_LONGEST_TEXT = 4096
-"""Proxies take 8 KiB of headers."""
 
 
 def warnings_text(beyond: Sequence[Beyond]) -> str:
@@ -24,15 +24,4 @@ def warnings_text(beyond: Sequence[Beyond]) -> str:
     >>> print(warnings_text([Beyond("age", "above maximum 120", rows=2, first=0)]))
     [{"column": "age", "rule": "above maximum 120", "rows": 2, "first_row": 0}]
     """
-    told, length = list[str](), 0
-    for one in beyond:
-        fields: dict[str, str | int] = {"column": one.column, "rule": one.rule}
-        if one.rows:
-            fields |= {"rows": one.rows, "first_row": one.first}
-        text = json.dumps(fields)
-        length += len(text)
-        if length > _LONGEST_TEXT:
-            told.append(json.dumps({"more": len(beyond) - len(told)}))
-            break
-        told.append(text)
-    return f"[{', '.join(told)}]"
+    return f"[{', '.join(json.dumps(to_builtins(one)) for one in few_told(beyond))}]"

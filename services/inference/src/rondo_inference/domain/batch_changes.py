@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from msgspec import to_builtins
+
 from rondo_core.async_results import AsyncRequest, AsyncResponse, AsyncResult
 from rondo_core.events import BatchEnded, BatchRequested
 from rondo_core.rows import to_item
@@ -17,6 +19,7 @@ from rondo_inference.domain.batch_job import (
     links_key,
     pointer_key,
 )
+from rondo_inference.domain.batch_plan import Plan
 
 __all__ = [
     "begin_changes",
@@ -64,11 +67,16 @@ def start_change(job: BatchJob, now: datetime, traceparent: str) -> Change:
     )
 
 
-def run_change(job: BatchJob, plan: str, chunks: int) -> Change:
+def run_change(job: BatchJob, plan: Plan, digest: str) -> Change:
     """Note that a job is planned."""
+    found: Item = {
+        "plan": digest,
+        "chunks": len(plan.chunks),
+        "warnings": to_builtins(plan.warnings),
+    }
     return Update(
         job_key(job.job_id),
-        assign={"state": "RUNNING", "plan": plan, "chunks": chunks},
+        assign={"state": "RUNNING", **found},
         add={"lease": 1},
         when=(Equals("state", "SUBMITTED"), Equals("starts", job.starts)),
     )
@@ -186,6 +194,7 @@ def ended_event(  # noqa: PLR0917  (what SageMaker tells)
         state=state,
         records=counts[0],
         failed_records=counts[1],
+        ignored_columns=job.ignored_columns,
         result=AsyncResult(
             aws_region=region,
             event_time=now,

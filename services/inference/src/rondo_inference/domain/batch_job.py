@@ -12,6 +12,7 @@ from typing import Literal
 from rondo_core.model_rows import AliasRow
 from rondo_core.rows import AnyRow
 from rondo_core.run_store import Key
+from rondo_inference.domain.told import Told
 
 __all__ = [
     "INPUTS",
@@ -90,6 +91,8 @@ class BatchJob(OwnedRow, frozen=True, kw_only=True):
     """A counter that workers move. Unchanged for the lease time: nobody works on it."""
     plan: str | None = None
     chunks: int | None = None
+    warnings: tuple[Told, ...] = ()
+    """What is told of the input's columns, known as soon as it is planned."""
     records: int | None = None
     failed_records: int | None = None
     output_bytes: int | None = None
@@ -108,6 +111,11 @@ class BatchJob(OwnedRow, frozen=True, kw_only=True):
     def is_over(self) -> bool:
         """Whether nothing works on it any more."""
         return self.state in {"COMPLETED", "FAILED", "CANCELLED"}
+
+    @property
+    def ignored_columns(self) -> int:
+        """How many columns its CSV has that the model does not have."""
+        return sum(told.more or 1 for told in self.warnings)
 
     def overdue(self, now: datetime) -> str | None:
         """Say why it has to fail now, or None."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from rondo_core.errors import Invalid
 from rondo_core.object_folders import ListedObject
+from rondo_inference.domain.told import Told
 
 __all__ = [
     "NpyHead",
@@ -43,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         row: the shape of a row of an array.
         files: the objects of a job of pictures, one a record.
         chunks: bytes ``[start, stop)`` of the object, or places in ``files``.
+        warnings: what is told of the header's columns.
     """
 
     key: str = ""
@@ -52,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     row: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
     chunks: tuple[Range, ...]
+    warnings: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

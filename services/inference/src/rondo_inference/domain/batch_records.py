@@ -21,6 +21,7 @@ __all__ = [
     "DecodePictures",
     "Records",
     "header_of",
+    "other_columns",
     "read_csv",
     "read_lines",
     "read_pictures",
@@ -71,6 +72,13 @@ def header_of(first: bytes, spec: ModelSpec) -> str:
     if missing := [name for name in spec.input.names if name not in names]:
         raise Invalid(f"the CSV's header lacks column {', '.join(map(repr, missing))}")
     return first.decode("utf-8-sig").rstrip("\r\n")
+
+
+def other_columns(header: str, spec: ModelSpec) -> list[str]:
+    """Return the columns that the model does not have, in their order; see `header_of`."""
+    names = (cell.strip() for cells in _cells(header.encode()) for cell in cells)
+    known = set(names_of(spec))
+    return [name for name in names if name not in known]
 
 
 def read_csv(body: bytes, header: str, spec: ModelSpec) -> Records:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rondo_inference.batch.wire import JobList, JobView
 from rondo_inference.domain.batch_job import BatchState
+from rondo_inference.domain.told import Told
 
 __all__ = ["JobLine", "job_lines"]
 
@@ -32,6 +33,7 @@ class JobLine:
         percent: 0..100; None: nothing of it is known yet.
         told: how far it is, what it found, or why it failed.
         refused: records that do not fit.
+        warnings: columns that the model does not have.
     """
 
     job_id: str
@@ -43,6 +45,7 @@ class JobLine:
     percent: float | None
     told: str
     refused: int
+    warnings: tuple[Told, ...]
 
     @property
     def moves(self) -> bool:
@@ -71,6 +74,7 @@ def _line(job: JobView) -> JobLine:
         percent=round(100 * job.progress, 1) if job.state == "RUNNING" else None,
         told=_told(job),
         refused=job.failed_records or 0,
+        warnings=job.warnings,
     )
 
 
