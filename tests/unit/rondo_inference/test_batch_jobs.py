@@ -685,6 +685,16 @@ def test_a_job_that_could_never_run_is_refused(
     assert world.orders.list("prices").jobs == []
 
 
+def test_an_input_has_a_name_as_long_as_the_key_of_an_object_may_be(world: BatchWorld) -> None:
+    def make(name: str) -> str:
+        wanted = NewJob(content_type="text/csv", input=f"s3://models/batch/inputs/{name}")
+        return world.orders.make(world.export.alias, wanted).state
+
+    with pytest.raises(Invalid, match="is longer than the key of an object may be"):
+        make("ü" * 506)
+    assert make("x" * 1011) == "SUBMITTED"
+
+
 def test_an_event_that_was_not_published_is_published_by_the_sweep(world: BatchWorld) -> None:
     job_id = world.make(ROWS)
     event = requested_event(world.job(job_id), world.clock.now())
@@ -818,6 +828,19 @@ def test_the_first_reason_of_a_failure_stands(world: BatchWorld) -> None:
 
     assert world.view(job_id).state == "FAILED"
     assert b"of a try that was killed" in world.failures(job_id)
+
+
+def test_a_reason_of_any_length_fails_the_job_with_an_event_that_a_topic_takes() -> None:
+    world = BatchWorld(limits=replace(LIMITS, record_bytes=10**6))
+    name = "\x01" * 100_000  # four times as long where it is shown
+    job_id = world.make(f"rooms,town,{name},{name}\n1,Aa,,\n".encode())
+    world.work()
+
+    (event,) = world.ended()
+    shown = f"the CSV's header has column {name!r} twice"
+    assert world.job(job_id).reason == shown[:1000] + "…"
+    assert len(msgspec.json.encode(event)) < 256 * 1024
+    assert json.loads(world.failures(job_id)) == {"error": shown}
 
 
 def test_a_folder_of_too_many_files_fails_the_job(

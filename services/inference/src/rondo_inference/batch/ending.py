@@ -27,6 +27,9 @@ __all__ = ["end_job", "failing", "input_seen_by", "read_job"]
 
 log = logging.getLogger(__name__)
 
+_LONGEST_REASON = 1000
+"""Characters: a name of the input may be in it, and a topic refuses an event of over 256 KiB."""
+
 
 def read_job(job_id: str, rows: RunStore) -> BatchJob | None:
     """Return a job, strongly consistent, or None.
@@ -67,7 +70,8 @@ def end_job(
         job: as it was read.
         state: how it ends.
         ports: where.
-        reason: why, unless it is completed.
+        reason: why, unless it is completed; row and event have so much of it as a message may have,
+            ``failures`` has all.
         counts: its records, and those of them that do not fit.
         found: more fields.
 
@@ -76,6 +80,8 @@ def end_job(
     """
     if state == "FAILED":
         _write_reason(job, reason or "", ports)
+    if reason is not None and len(reason) > _LONGEST_REASON:
+        reason = f"{reason[:_LONGEST_REASON]}…"
     now = ports.clock.now()
     event = ended_event(job, state, now, ports.region, ports.bucket, reason, counts)
     change = end_changes(job, state, now, reason=reason, found=found)

@@ -12,6 +12,8 @@ from rondo_inference.domain.batch_media import CSV, PICTURES, accepted, content_
 
 __all__ = ["Wishes", "key_of", "new_job"]
 
+_LONGEST_KEY = 1024
+"""Bytes: S3's limit ("Naming Amazon S3 objects")."""
 _LOCATION = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)", re.DOTALL)
 
 
@@ -114,6 +116,8 @@ def _readable(location: str, kind: str, bucket: str) -> str:
     key = found["key"]
     if not key.startswith(INPUTS) or key == INPUTS:
         raise Invalid(f"{location!r} is not below s3://{bucket}/{INPUTS}")
+    if len(key.encode()) > _LONGEST_KEY:
+        raise Invalid(f"{location[:100]!r}… is longer than the key of an object may be")
     if key.endswith("/") != (kind in PICTURES):
         raise Invalid("pictures are a folder, whose location ends with a slash; all else is not")
     return key
