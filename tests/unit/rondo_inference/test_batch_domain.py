@@ -113,6 +113,7 @@ def test_rows_of_an_array_are_found_without_reading_it(dtype: str) -> None:
         (npy(np.array([None]), allow_pickle=True), "send numbers"),
         (npy(np.zeros((0, 2))), "has no rows"),
         (npy(np.float32(1)), "has no rows"),
+        (npy(np.zeros((2, 3, 4))).replace(b"(2, 3, 4)", b"(2,-3,-4)"), "has no rows"),
         (npy(np.asfortranarray(np.zeros((2, 3)))), "column by column"),
     ],
 )
