@@ -268,6 +268,8 @@ def test_a_folder_of_pictures_is_a_record_per_file_by_name(world: BatchWorld) ->
     ("data", "content_type", "reason"),
     [
         (b"", "text/csv", "the input is empty"),
+        (b"PK\x03\x04\x14\x00\xff\n", "text/csv", "this is a spreadsheet's own file"),
+        (b"PK\x03\x04" + b"\xff" * 2000, "text/csv", "this is a spreadsheet's own file"),
         (b"\n\r\n \n", "text/csv", "blank lines only"),
         (b"rooms,town\n", "text/csv", "a header but no row"),
         (b"rooms,town\n\n\n", "text/csv", "the input has no record"),

@@ -26,6 +26,7 @@ from rondo_inference.domain.batch_plan import (
     read_npy_head,
 )
 from rondo_inference.domain.batch_records import header_of, other_columns
+from rondo_inference.domain.spreadsheets import refuse_spreadsheet
 from rondo_inference.domain.told import few_told, ignored
 
 __all__ = ["ask_for_chunks", "finished_chunks", "finished_records", "plan_job", "read_plan"]
@@ -145,6 +146,8 @@ def _first_record(
 ) -> tuple[int, str]:
     """Return where the records begin, and the header before them, if there is one."""
     head = objects.get(job.input, stop=record_bytes + 1)
+    if job.content_type == CSV:
+        refuse_spreadsheet(head)
     lines = partial(cut_lines, start=0, record_bytes=record_bytes)
     found = lines([head], chunk_bytes=1, quotes=job.content_type == CSV)
     start, stop = next((line for line in found if head[slice(*line)].strip()), (0, 0))

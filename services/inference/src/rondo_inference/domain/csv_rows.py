@@ -14,13 +14,12 @@ from rondo_core.input_schema import NumberColumn, TableInput, first_repeated
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.row_faults import RowFault, decode_blocks, in_blocks
+from rondo_inference.domain.spreadsheets import refuse_spreadsheet
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
 _BLOCK_CELLS = 16 * 1024
 _MOST_OTHERS = 10_000  # columns that a table may have more than the model
 _SMALL_BYTES = 64 * 1024
-_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""How the files of Excel and LibreOffice begin: as archives, or, the old ones, as OLE2."""
 
 __all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "ignored_columns", "plain_csv"]
 
@@ -107,8 +106,7 @@ def _is_number(cell: str) -> bool:
 
 def _lines(body: bytes, width: int) -> Iterator[list[str]]:
     """Read a line when it is asked for: no call takes long, and of a faulty file few are read."""
-    if body.startswith(_SPREADSHEETS):
-        raise Invalid("this is a spreadsheet's own file, not a CSV: save it as CSV, and send that")
+    refuse_spreadsheet(body)
     try:
         text: Iterable[str]
         if len(body) <= _SMALL_BYTES:
