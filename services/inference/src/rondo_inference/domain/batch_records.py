@@ -63,13 +63,14 @@ def header_of(first: bytes, spec: ModelSpec) -> str:
         return ""
     cells = _cells(first)[0]
     names = tuple(cell.strip() for cell in cells)
-    if set(names).isdisjoint(spec.input.names):
+    known = set(names)  # a header may be as long as a record
+    if known.isdisjoint(spec.input.names):
         with suppress(RowInvalid):  # a row whose fault is told with the others
             decode_csv(first, spec)
         return ""
     if (name := first_repeated(names)) is not None:
         raise Invalid(f"the CSV's header has column {name!r} twice")
-    if missing := [name for name in spec.input.names if name not in names]:
+    if missing := [name for name in spec.input.names if name not in known]:
         raise Invalid(f"the CSV's header lacks column {', '.join(map(repr, missing))}")
     return first.decode("utf-8-sig").rstrip("\r\n")
 
@@ -96,7 +97,8 @@ def read_csv(body: bytes, header: str, spec: ModelSpec) -> Records:
     if not header or not isinstance(spec.input, TableInput):
         return _records(spec, lines)
     names = [name.strip() for name in _cells(header.encode())[0]]
-    places = [names.index(name) for name in spec.input.names]
+    place_of = {name: place for place, name in enumerate(names)}
+    places = [place_of[name] for name in spec.input.names]
     rows: list[Row | RowFault] = [
         [cells[place] for place in places]
         if len(cells) == len(names)
