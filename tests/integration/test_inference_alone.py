@@ -13,10 +13,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.sync.client import connect
@@ -256,6 +258,28 @@ def test_sigterm_ends_it_well(tmp_path: Path) -> None:
 
     server.process.send_signal(signal.SIGTERM)
 
+    assert server.process.wait(timeout=SECONDS) == 0
+
+
+def test_oip_7_who_watches_the_health_is_told_of_the_drain_and_of_the_end(tmp_path: Path) -> None:
+    server, told = start(sample_folder(tmp_path), DRAIN_SECONDS="2"), []
+
+    with grpc.insecure_channel(server.grpc) as channel:
+        health: Any = HealthStub(channel)
+        stream = health.Watch(health_pb2.HealthCheckRequest(), timeout=SECONDS)
+        told.append(next(stream).status)
+        server.process.send_signal(signal.SIGTERM)
+        told.append(next(stream).status)
+        drains = ask(server.port, "GET", "/v2/health/live")[0]
+        with pytest.raises(grpc.RpcError) as ended:
+            next(stream)
+
+    assert told == [
+        health_pb2.HealthCheckResponse.SERVING,
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+    ]
+    assert drains == 200
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
     assert server.process.wait(timeout=SECONDS) == 0
 
 

@@ -29,14 +29,13 @@ from rondo_inference.handlers import Inference, Target, beyond_bounds
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.web.access import Access
 from rondo_inference.web.aside import aside
+from rondo_inference.web.grpc_health import HEALTH, INFERENCE, status_of_service
 
 __all__ = ["REQUESTS", "GrpcMethods", "Method"]
 
-_SERVICE = "inference.GRPCInferenceService"
-
 REQUESTS: Mapping[str, Mapping[str, type[Message]]] = MappingProxyType(
     {
-        _SERVICE: {
+        INFERENCE: {
             "ServerLive": pb.ServerLiveRequest,
             "ServerReady": pb.ServerReadyRequest,
             "ServerMetadata": pb.ServerMetadataRequest,
@@ -48,10 +47,10 @@ REQUESTS: Mapping[str, Mapping[str, type[Message]]] = MappingProxyType(
             "RepositoryModelLoad": pb.RepositoryModelLoadRequest,
             "RepositoryModelUnload": pb.RepositoryModelUnloadRequest,
         },
-        "grpc.health.v1.Health": {"Check": health_pb2.HealthCheckRequest},
+        HEALTH: {"Check": health_pb2.HealthCheckRequest},
     }
 )
-"""Service -> method -> what it is asked with."""
+"""Service -> method -> what it is asked with; without what answers by a stream."""
 
 Method = Callable[[Any, str | None, int], Awaitable[bytes]]
 """Takes the request, who asks and the request's bytes; returns the response's bytes."""
@@ -178,11 +177,10 @@ class GrpcMethods:
         self, request: health_pb2.HealthCheckRequest, who: str | None
     ) -> Message:
         del who
-        if request.service not in {"", _SERVICE}:
+        status = status_of_service(request.service, ready=self.ready())
+        if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
             raise NotFound(f"no such service: {request.service}")
-        status = health_pb2.HealthCheckResponse
-        serving = self.ready()
-        return status(status=status.SERVING if serving else status.NOT_SERVING)
+        return health_pb2.HealthCheckResponse(status=status)
 
 
 async def _written(method: _Short, request: Message, who: str | None, size: int) -> bytes:
