@@ -156,6 +156,53 @@ def test_tfs_7_status_tells_of_one_version_or_all(samples: Service) -> None:
     assert (nameless.status, nameless.json) == (400, {"error": "Missing model name in request."})
 
 
+def standing(service: Service, path: str) -> tuple[str, str, str]:
+    """Return state, error code and error message of the only version that a status tells of."""
+    (one,) = service.ask("GET", f"/v1/models/{path}").json["model_version_status"]
+    return one["state"], one["status"]["error_code"], one["status"]["error_message"]
+
+
+def test_tfs_7_a_version_that_was_unloaded_ended_well(samples: Service) -> None:
+    before = standing(samples, "floats")
+    samples.ask("POST", "/v2/repository/models/floats/unload")
+    unloaded = [standing(samples, path) for path in ("floats", "floats/versions/1")]
+    samples.ask("POST", "/v2/repository/models/floats/load")
+
+    assert unloaded == [("END", "OK", "")] * 2
+    assert standing(samples, "floats") == before == ("AVAILABLE", "OK", "")
+
+
+def test_tfs_7_a_version_that_failed_to_load_ended_with_an_error() -> None:
+    with running() as service:
+        service.serve(prices_export(3).with_file("model.onnx", b"not a model"))
+
+        state, code, text = standing(service, "prices/versions/3")
+
+    assert (state, code) == ("END", "FAILED_PRECONDITION")
+    assert "ONNX Runtime refuses it" in text
+
+
+def test_tfs_7_a_version_that_is_being_loaded_has_no_error_yet() -> None:
+    with running() as service:
+        service.catalogue.want(prices_export(3).alias, lazy=False)
+
+        assert standing(service, "prices/versions/3") == ("LOADING", "OK", "")
+
+
+def test_tfs_7_a_version_that_waits_for_its_first_request_has_not_begun() -> None:
+    with running() as service:
+        service.catalogue.want(prices_export(3).alias, lazy=True)
+
+        assert standing(service, "prices/versions/3") == ("START", "OK", "")
+
+
+@pytest.mark.parametrize("path", ["prices/versions/9", "prices/labels/cats", "cats"])
+def test_tfs_7_of_what_never_was_there_is_no_status(samples: Service, path: str) -> None:
+    reply = samples.ask("GET", f"/v1/models/{path}")
+
+    assert (reply.status, list(reply.json)) == (404, ["error"])
+
+
 def test_tfs_8_metadata_is_of_the_latest_version_unless_one_is_named(samples: Service) -> None:
     latest = samples.ask("GET", "/v1/models/prices/metadata").json
     first = samples.ask("GET", "/v1/models/prices/versions/1/metadata").json

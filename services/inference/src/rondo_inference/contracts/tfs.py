@@ -163,11 +163,12 @@ def _status(catalogue: Catalogue, request: Request) -> Answer:
 
 
 def _as_json(status: VersionStatus) -> dict[str, object]:
-    code = "FAILED_PRECONDITION" if status.reason else "OK"
+    """An end without an error is one that somebody asked for (get_model_status.proto)."""
+    code, text = ("FAILED_PRECONDITION", status.reason) if status.failed else ("OK", "")
     return {
         "version": str(status.version),
         "state": status.state,
-        "status": {"error_code": code, "error_message": status.reason},
+        "status": {"error_code": code, "error_message": text},
     }
 
 

@@ -64,11 +64,19 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
-    """How one version of a model stands; ``reason`` says why it is not available."""
+    """How one version of a model stands.
+
+    Attributes:
+        version: its number.
+        state: in TensorFlow Serving's words.
+        reason: why it is not available; empty where nothing is wrong.
+        failed: it could not be loaded; else whoever unloaded it is the reason.
+    """
 
     version: int
     state: VersionState
     reason: str = ""
+    failed: bool = False
 
 
 def statuses(slot: Slot) -> Iterator[VersionStatus]:
@@ -76,7 +84,8 @@ def statuses(slot: Slot) -> Iterator[VersionStatus]:
     if slot.served is not None:
         yield VersionStatus(slot.served.version, "AVAILABLE")
     if slot.reason:
-        yield VersionStatus(slot.wanted.model_version, "END", slot.reason)
+        failed = not slot.unloaded
+        yield VersionStatus(slot.wanted.model_version, "END", slot.reason, failed)
     elif not slot.is_current:
         yield VersionStatus(slot.wanted.model_version, "START" if slot.lazy else "LOADING")
 
