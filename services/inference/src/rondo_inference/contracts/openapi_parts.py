@@ -19,6 +19,7 @@ __all__ = [
     "plain",
     "predict",
     "reference",
+    "rows_body",
     "tag",
     "told",
 ]
@@ -142,12 +143,17 @@ def predict(
         pictures: whether a file may be one.
         fields: see ``operation``.
     """
-    media = (*_ROWS, *(PICTURES if pictures else ()))
-    files = {one: {"type": "string", "format": "binary"} for one in media}
-    content = {JSON: body, **files, _FORM: ANYTHING}
     success = found(answer, "predicted")
     success["200"]["content"] |= {one: {} for one in _ROWS}
-    return operation(summary, success, "406", "415", "507", requestBody=body_of(content), **fields)
+    sent = rows_body(body, pictures=pictures)
+    return operation(summary, success, "406", "415", "507", requestBody=sent, **fields)
+
+
+def rows_body(body: Schema, *, pictures: bool) -> Schema:
+    """Return a body of rows, which come as JSON or as a file; see ``predict``."""
+    media = (*_ROWS, *(PICTURES if pictures else ()))
+    files = {one: {"type": "string", "format": "binary"} for one in media}
+    return body_of({JSON: body, **files, _FORM: ANYTHING})
 
 
 def tag(paths: Schema, name: str) -> Schema:

@@ -17,6 +17,7 @@ from rondo_inference.contracts.openapi_parts import (
     operation,
     plain,
     predict,
+    rows_body,
     tag,
     told,
 )
@@ -87,28 +88,27 @@ def _tensorflow(names: list[str], model: Schema, *, pictures: bool) -> Schema:
                 )
             }
         for verb, results in _RESULTS.items():
-            paths[f"{at}{place}:{verb}"] = {"post": _examples(names, verb, of, results, asked)}
+            paths[f"{at}{place}:{verb}"] = {
+                "post": operation(
+                    f"{verb} with {of}",
+                    found(told(results=results), "predicted"),
+                    "406",
+                    "415",
+                    "507",
+                    parameters=asked,
+                    requestBody=rows_body(_examples(names), pictures=pictures),
+                )
+            }
     return paths
 
 
-def _examples(
-    names: list[str], verb: str, of: str, results: Schema, parameters: list[Schema]
-) -> Schema:
+def _examples(names: list[str]) -> Schema:
     examples = listed(either(names, "Example")) | {"minItems": 1}
-    body = {
+    return {
         "type": "object",
         "required": ["examples"],
         "properties": {"context": ANYTHING, "examples": examples},
     }
-    return operation(
-        f"{verb} with {of}",
-        found(told(results=results), "predicted"),
-        "406",
-        "415",
-        "507",
-        parameters=parameters,
-        requestBody=body_of({"application/json": body}),
-    )
 
 
 def _open_inference(names: list[str], model: Schema, *, pictures: bool) -> Schema:
