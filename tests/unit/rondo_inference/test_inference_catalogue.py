@@ -103,7 +103,7 @@ def test_status_tells_of_every_version_once() -> None:
 
     assert catalogue.status("prices") == [
         VersionStatus(1, "AVAILABLE"),
-        VersionStatus(2, "END", "bad digest"),
+        VersionStatus(2, "END", "bad digest", failed=True),
         VersionStatus(3, "LOADING"),
     ]
 
