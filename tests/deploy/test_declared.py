@@ -31,7 +31,7 @@ COMES_WITH = {
 
 USED_UNSEEN = {
     # by Keras when it exports; by the contract suites and the tests
-    "rondo-core": {"hypothesis", "localstack-client", "onnx", "pytest", "safetensors", "tf2onnx"},
+    "rondo-core": {"hypothesis", "localstack-client", "pytest", "safetensors", "tf2onnx"},
     "rondo-gateway": {"httptools", "uvloop"},  # by uvicorn, which is told their names
     "rondo-local": {"uv"},  # as a program
 }
