@@ -165,3 +165,13 @@ def test_a_disk_that_is_full_is_tried_again_later() -> None:
 
     with pytest.raises(Unavailable, match=r"model\.onnx cannot be copied: No space left"):
         proved_engine(VersionFiles((ONNX_FILE,), full), onnx_alone())
+
+
+def test_a_process_without_room_for_files_says_which_setting_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    write_onnx(tmp_path, "bare", prices_onnx(1))
+
+    with pytest.raises(Unavailable, match="need a folder below TMPDIR: No such file"):
+        proved_engine(read_folder(tmp_path / "bare" / "1"), onnx_alone())

@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,11 +104,26 @@ def _golden(files: VersionFiles) -> Golden | None:
 def _opened(
     runtime: Runtime, names: Sequence[str], files: VersionFiles, golden: Golden | None
 ) -> Engine:
-    """Open an engine that agrees with the golden outputs, in a folder of its own.
+    """Open an engine that agrees with the golden outputs."""
+    with _unpacked(names, files) as folder:
+        engine = runtime.open(folder)
+    if golden is not None and files.index is not None and files.spec is not None:
+        _check_ends(engine, files.index, files.spec, runtime.file)
+        golden.check(engine, golden.rows, file=runtime.file)
+    return engine
+
+
+@contextmanager
+def _unpacked(names: Sequence[str], files: VersionFiles) -> Iterator[Path]:
+    """Yield a folder with files of a version that is there for a moment.
 
     So engines can map what they read: it is copied once, whatever happens to the original.
     """
-    with tempfile.TemporaryDirectory() as text:
+    try:
+        scratch = tempfile.TemporaryDirectory()
+    except OSError as exc:
+        raise Unavailable(f"a version's files need a folder below TMPDIR: {exc.strerror}") from exc
+    with scratch as text:
         folder = Path(text)
         for name in names:
             try:
@@ -115,11 +131,7 @@ def _opened(
                 files.save(name, folder / name)
             except OSError as exc:
                 raise Unavailable(f"{name} cannot be copied: {exc.strerror}") from exc
-        engine = runtime.open(folder)
-    if golden is not None and files.index is not None and files.spec is not None:
-        _check_ends(engine, files.index, files.spec, runtime.file)
-        golden.check(engine, golden.rows, file=runtime.file)
-    return engine
+        yield folder
 
 
 def _check_ends(engine: Engine, index: ExportIndex, spec: ModelSpec, file: str) -> None:
