@@ -52,8 +52,7 @@ log = logging.getLogger(__name__)
 OUTPUT_NAME = "outputs"
 _GOLDEN_EXAMPLES = 8
 _APART_BYTES = 1 << 20
-"""An ONNX file that is no shorter keeps its weights apart, where a runtime can map them: it copies
-less of them when it loads. A short one is read sooner than two."""
+"""From here on an ONNX file keeps its weights apart, to be mapped; a short one is read sooner."""
 
 Run = Callable[[Float32Array], Float32Array]
 

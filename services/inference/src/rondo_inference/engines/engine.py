@@ -5,7 +5,7 @@ from typing import Protocol
 
 from rondo_inference.domain.tensors import Signature, Tensors
 
-__all__ = ["Engine", "refusal"]
+__all__ = ["Engine", "without_folder"]
 
 
 class Engine(Protocol):
@@ -28,11 +28,11 @@ class Engine(Protocol):
         ...
 
 
-def refusal(exc: Exception, folder: Path) -> str:
+def without_folder(exc: Exception, folder: Path) -> str:
     """Return what a runtime says of its files, without the folder that they were in for a moment.
 
     Example:
-        >>> refusal(ValueError("cannot read /tmp/x1/model.onnx"), Path("/tmp/x1"))
+        >>> without_folder(ValueError("cannot read /tmp/x1/model.onnx"), Path("/tmp/x1"))
         'cannot read model.onnx'
     """
     return str(exc).replace(f"{folder}/", "")

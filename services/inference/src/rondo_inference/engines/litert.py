@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from rondo_core.exports import TFLITE_FILE, ExportInvalid
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors, datatype_of
-from rondo_inference.engines.engine import Engine, refusal
+from rondo_inference.engines.engine import Engine, without_folder
 
 __all__ = ["LiteRtEngine", "open_litert"]
 
@@ -96,7 +96,7 @@ def open_litert(model: Path, *, threads: int, copies: int) -> Engine:
         interpreters = [_Interpreter(model, threads) for _ in range(copies)]
         takes, gives = _info(*interpreters[0].input), _info(*interpreters[0].output)
     except Exception as exc:  # whatever a damaged file leads to
-        reason = refusal(exc, model.parent)
+        reason = without_folder(exc, model.parent)
         raise ExportInvalid(f"{TFLITE_FILE}: LiteRT refuses it: {reason}") from exc
     return LiteRtEngine(interpreters, Signature((takes,), (gives,)))
 

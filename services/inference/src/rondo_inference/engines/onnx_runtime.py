@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from rondo_core.exports import ONNX_FILE, ExportInvalid
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
-from rondo_inference.engines.engine import Engine, refusal
+from rondo_inference.engines.engine import Engine, without_folder
 
 __all__ = ["OnnxEngine", "open_onnx", "prime"]
 
@@ -116,7 +116,7 @@ def open_onnx(model: bytes | Path, *, threads: int) -> Engine:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _REFUSALS as exc:
-        reason = refusal(exc, model.parent) if isinstance(model, Path) else str(exc)
+        reason = without_folder(exc, model.parent) if isinstance(model, Path) else str(exc)
         raise ExportInvalid(f"{ONNX_FILE}: ONNX Runtime refuses it: {reason}") from exc
     signature = Signature(_infos(session.get_inputs()), _infos(session.get_outputs()))
     if not signature.inputs or not signature.outputs:

@@ -18,7 +18,7 @@ from rondo_inference.domain.tensors import (
     datatype_of,
     shape_fits,
 )
-from rondo_inference.engines.engine import Engine, refusal
+from rondo_inference.engines.engine import Engine, without_folder
 
 __all__ = ["SavedModelEngine", "open_saved_model", "set_threads"]
 
@@ -88,7 +88,7 @@ def open_saved_model(folder: Path) -> Engine:
         ((takes, taken),) = function.structured_input_signature[1].items()
         ((gives, given),) = function.structured_outputs.items()
     except Exception as exc:  # likewise
-        reason = refusal(exc, folder)
+        reason = without_folder(exc, folder)
         raise ExportInvalid(f"{SAVED_MODEL_FOLDER}: TensorFlow refuses it: {reason}") from exc
     return SavedModelEngine(loaded, Signature((_info(takes, taken),), (_info(gives, given),)))
 
