@@ -12,7 +12,7 @@ from rondo_inference.batcher import Batcher
 from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFull
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.engine_threads import EngineThreads
-from rondo_inference.stats import Stats
+from rondo_inference.stats import Duration, Stats
 
 CHEAP = 1e-4  # seconds that a row is said to cost: the loop has as much to do as an engine
 SLOW = 1.0  # seconds that a row is said to cost, so that nothing is computed in the loop
@@ -59,7 +59,7 @@ async def settle() -> None:
 
 def counts(stats: Stats) -> tuple[list[int], int]:
     """Return how often each step was counted, and how many runs there were."""
-    steps = (stats.queued, stats.compute_input, stats.compute_infer, stats.compute_output)
+    steps = (stats.queued, *stats.steps.durations)
     return [stats.success.count, *(step.count for step in steps)], stats.infer.count
 
 
@@ -327,17 +327,19 @@ def test_an_engine_that_fails_fails_its_batch_only(row_seconds: float) -> None:
 
 def test_who_shares_a_run_saw_all_of_it_and_a_request_in_parts_saw_them_all() -> None:
     stats = Stats()
-    stats.ran(3, (0.001, 0.002, 0.003), 0, [True, True, True])
-    stats.ran(4, (0.0, 0.010, 0.0), 0, [True])
-    stats.ran(4, (0.0, 0.010, 0.0), 0, [False])
+    stats.ran(3, (0.001, 0.002, 0.003), 0, parts=3, first=3)
+    stats.ran(4, (0.0, 0.010, 0.0), 0, parts=1, first=1)
+    stats.ran(4, (0.0, 0.010, 0.0), 0, parts=1, first=0)
 
-    assert (stats.compute_infer.count, stats.compute_infer.ns) == (4, 26_000_000)
+    _, computing, _ = stats.steps.durations
+    assert (computing.count, computing.ns) == (4, 26_000_000)
     assert (stats.infer.count, stats.rows) == (3, 11)
-    assert [(rows, steps[1].count, steps[1].ns) for rows, steps in stats.batches.items()] == [
-        (3, 1, 2_000_000),
-        (4, 2, 20_000_000),
-    ]
-    assert [round(stats.run_seconds(step), 6) for step in range(3)] == [0.001, 0.022, 0.003]
+    by_rows = [(rows, steps.durations[1]) for rows, steps in stats.batches.items()]
+    assert by_rows == [(3, Duration(1, 2_000_000)), (4, Duration(2, 20_000_000))]
+    runs = stats.run_steps
+    found = [round(seconds, 6) for seconds in (runs.merging, runs.computing, runs.cutting)]
+    assert (runs.count, found) == (3, [0.001, 0.022, 0.003])
+    assert stats.batch_rows.cumulative()[1:3] == [("2.0", 0.0), ("4.0", 3.0)]
 
 
 def test_what_happened_is_noted() -> None:

@@ -81,10 +81,9 @@ class Batcher:
         """
         start = time.perf_counter()
         try:
-            if alone and self.idle and self._is_small(rows_of(inputs)):
-                outputs = self._at_once(inputs)
-            else:
-                outputs = await self._outputs(inputs)
+            if alone and self._waiting.idle and self._is_small(rows := rows_of(inputs)):
+                return self._at_once(inputs, rows, start)
+            outputs = await self._outputs(inputs)
         except RondoError as exc:
             self.stats.failed(time.perf_counter() - start, type(exc).__name__)
             raise
@@ -94,12 +93,11 @@ class Batcher:
     def _is_small(self, rows: int) -> bool:
         return rows * self._row_seconds <= self._limits.inline_seconds
 
-    def _at_once(self, inputs: Tensors) -> Tensors:
-        start = time.perf_counter()
+    def _at_once(self, inputs: Tensors, rows: int, start: float) -> Tensors:
         outputs = self._compute(inputs)
         end = time.perf_counter()
-        self.stats.waited(0.0)
-        self._note(rows_of(inputs), (0.0, end - start, 0.0), (True,))
+        self._learn(rows, end - start)
+        self.stats.ran_at_once(rows, end - start, int(time.time() * 1000))
         if (trace := around()) is not None:
             record("compute", trace, start=start, end=end)
         return outputs
@@ -212,15 +210,16 @@ class Batcher:
 
     def _done(self, batch: list[Job], run: Run) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum(job.rows for job in batch)
-        self._note(rows, run.steps, [job.is_first for job in batch])
+        self._learn(rows, run.steps[1])
+        first = sum(job.is_first for job in batch)
+        self.stats.ran(rows, run.steps, int(time.time() * 1000), parts=len(batch), first=first)
         recorded(batch, run)
         for job, outputs in zip(batch, run.outputs, strict=True):
             if not job.future.done():
                 job.future.set_result(outputs)
 
-    def _note(self, rows: int, steps: tuple[float, float, float], first: Sequence[bool]) -> None:
-        self._row_seconds += _SMOOTHING * (steps[1] / max(rows, 1) - self._row_seconds)
-        self.stats.ran(rows, steps, int(time.time() * 1000), first)
+    def _learn(self, rows: int, seconds: float) -> None:
+        self._row_seconds += _SMOOTHING * (seconds / (rows or 1) - self._row_seconds)
 
 
 def _unanswered(batch: Sequence[Job]) -> Iterator[Job]:

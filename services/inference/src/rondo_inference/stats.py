@@ -6,11 +6,10 @@ that is one request old.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-__all__ = ["Duration", "Histogram", "Stats", "StatsBook"]
+__all__ = ["Duration", "Histogram", "Stats", "StatsBook", "Steps"]
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
@@ -33,10 +32,10 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+    def add(self, value: float, *, times: int = 1) -> None:
+        """Count one value, or as often as told."""
+        self._counts[bisect_left(self._bounds, value)] += times
+        self.total += value * times
 
     @property
     def count(self) -> int:
@@ -63,6 +62,25 @@ class Duration:
 
 
 @dataclass(slots=True)
+class Steps:
+    """Seconds of merging, computing and cutting apart, and how often that was done."""
+
+    count: int = 0
+    merging: float = 0.0
+    computing: float = 0.0
+    cutting: float = 0.0
+
+    @property
+    def durations(self) -> tuple[Duration, Duration, Duration]:
+        """Each of the three, as Triton tells of them: input, inference, output."""
+        merging, computing, cutting = (
+            Duration(self.count, round(seconds * 1e9))
+            for seconds in (self.merging, self.computing, self.cutting)
+        )
+        return merging, computing, cutting
+
+
+@dataclass(slots=True)
 class Stats:
     """Of one version of one model, since the process started.
 
@@ -73,14 +91,10 @@ class Stats:
         request: from the parsed request to its outputs.
         queue: until an engine began with it.
         infer: one run of the engine.
-        batch_rows: rows of one run.
-        success: requests that were answered.
-        fail: requests that were not.
+        fail: requests that were not answered.
         queued: time in the queue, by request.
-        compute_input: merging requests into one batch, by request.
-        compute_infer: the engine, by request.
-        compute_output: cutting the outputs apart, by request.
-        batches: rows of a run -> (input, infer, output).
+        steps: of the runs, by request.
+        batches: rows of a run -> steps of the runs of so many.
         rows: rows answered.
         last_ms: wall-clock time of the last run, milliseconds since 1970.
         reasons: why requests failed.
@@ -91,14 +105,10 @@ class Stats:
     request: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     queue: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     infer: Histogram = field(default_factory=lambda: Histogram(SECONDS))
-    batch_rows: Histogram = field(default_factory=lambda: Histogram(ROWS))
-    success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
     queued: Duration = field(default_factory=Duration)
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
-    batches: dict[int, tuple[Duration, Duration, Duration]] = field(default_factory=dict)
+    steps: Steps = field(default_factory=Steps)
+    batches: dict[int, Steps] = field(default_factory=dict)
     rows: int = 0
     last_ms: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -111,7 +121,7 @@ class Stats:
         self.queued.add(seconds, count=int(first))
 
     def ran(
-        self, rows: int, steps: tuple[float, float, float], now_ms: int, first: Sequence[bool]
+        self, rows: int, steps: tuple[float, float, float], now_ms: int, *, parts: int, first: int
     ) -> None:
         """Note one run of the engine.
 
@@ -119,33 +129,64 @@ class Stats:
             rows: of the batch.
             steps: seconds of merging, computing and cutting apart.
             now_ms: the wall-clock time.
-            first: of each request or part in the batch, whether it is the first of its request.
+            parts: how many requests, or parts of large ones, are in the batch.
+            first: of how many of them no other part of their request came before.
         """
-        self.batch_rows.add(rows)
-        self.infer.add(steps[1])
+        merging, computing, cutting = steps
+        self.infer.add(computing)
         self.rows += rows
         self.last_ms = now_ms
-        totals = (self.compute_input, self.compute_infer, self.compute_output)
-        of_size = self.batches.get(rows)
+        total, of_size = self.steps, self.batches.get(rows)
         if of_size is None:
-            of_size = self.batches[rows] = (Duration(), Duration(), Duration())
-        for total, part, seconds in zip(totals, of_size, steps, strict=True):
-            total.add(seconds * len(first), count=sum(first))
-            part.add(seconds)
+            of_size = self.batches[rows] = Steps()
+        total.count += first
+        total.merging += merging * parts
+        total.computing += computing * parts
+        total.cutting += cutting * parts
+        of_size.count += 1
+        of_size.merging += merging
+        of_size.computing += computing
+        of_size.cutting += cutting
 
-    def run_seconds(self, step: int) -> float:
-        """Return how long all runs took: merging (0), computing (1) or cutting apart (2)."""
-        return sum(parts[step].ns for parts in self.batches.values()) / 1e9
+    def ran_at_once(self, rows: int, seconds: float, now_ms: int) -> None:
+        """Note a request that was computed alone and without waiting, from its first moment on."""
+        self.queue.add(0.0)
+        self.queued.count += 1
+        self.ran(rows, (0.0, seconds, 0.0), now_ms, parts=1, first=1)
+        self.request.add(seconds)
 
     def answered(self, seconds: float) -> None:
         """Note a request that has its outputs."""
         self.request.add(seconds)
-        self.success.add(seconds)
 
     def failed(self, seconds: float, reason: str) -> None:
         """Note a request that ended with an error."""
         self.fail.add(seconds)
         self.reasons[reason] += 1
+
+    @property
+    def success(self) -> Duration:
+        """Requests that were answered."""
+        return Duration(self.request.count, round(self.request.total * 1e9))
+
+    @property
+    def batch_rows(self) -> Histogram:
+        """Rows of one run."""
+        found = Histogram(ROWS)
+        for rows, steps in list(self.batches.items()):
+            found.add(rows, times=steps.count)
+        return found
+
+    @property
+    def run_steps(self) -> Steps:
+        """Of all runs, each counted once."""
+        found = Steps()
+        for steps in list(self.batches.values()):
+            found.count += steps.count
+            found.merging += steps.merging
+            found.computing += steps.computing
+            found.cutting += steps.cutting
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,8 @@ def describe_tensor(info: TensorInfo) -> pb.ModelMetadataResponse.TensorMetadata
 
 def encode_statistics(name: str, version: int, stats: Stats) -> pb.ModelStatistics:
     """Return the numbers of a version."""
+    compute_input, compute_infer, compute_output = stats.steps.durations
+    batches = [(rows, stats.batches[rows].durations) for rows in sorted(stats.batches)]
     return pb.ModelStatistics(
         name=name,
         version=str(version),
@@ -156,9 +158,9 @@ def encode_statistics(name: str, version: int, stats: Stats) -> pb.ModelStatisti
             success=_duration(stats.success),
             fail=_duration(stats.fail),
             queue=_duration(stats.queued),
-            compute_input=_duration(stats.compute_input),
-            compute_infer=_duration(stats.compute_infer),
-            compute_output=_duration(stats.compute_output),
+            compute_input=_duration(compute_input),
+            compute_infer=_duration(compute_infer),
+            compute_output=_duration(compute_output),
         ),
         batch_stats=[
             pb.InferBatchStatistics(
@@ -167,7 +169,7 @@ def encode_statistics(name: str, version: int, stats: Stats) -> pb.ModelStatisti
                 compute_infer=_duration(parts[1]),
                 compute_output=_duration(parts[2]),
             )
-            for rows, parts in sorted(stats.batches.items())
+            for rows, parts in batches
         ],
     )
 

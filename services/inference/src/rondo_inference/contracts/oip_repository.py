@@ -154,6 +154,8 @@ def _statistics(inference: Inference, request: Request) -> Answer:
 
 def _page(name: str, version: int, stats: Stats) -> dict[str, object]:
     never = _duration(Duration())
+    compute_input, compute_infer, compute_output = stats.steps.durations
+    batches = [(rows, stats.batches[rows].durations) for rows in sorted(stats.batches)]
     return {
         "name": name,
         "version": str(version),
@@ -164,9 +166,9 @@ def _page(name: str, version: int, stats: Stats) -> dict[str, object]:
             "success": _duration(stats.success),
             "fail": _duration(stats.fail),
             "queue": _duration(stats.queued),
-            "compute_input": _duration(stats.compute_input),
-            "compute_infer": _duration(stats.compute_infer),
-            "compute_output": _duration(stats.compute_output),
+            "compute_input": _duration(compute_input),
+            "compute_infer": _duration(compute_infer),
+            "compute_output": _duration(compute_output),
             "cache_hit": never,
             "cache_miss": never,
         },
@@ -177,7 +179,7 @@ def _page(name: str, version: int, stats: Stats) -> dict[str, object]:
                 "compute_infer": _duration(parts[1]),
                 "compute_output": _duration(parts[2]),
             }
-            for rows, parts in sorted(stats.batches.items())
+            for rows, parts in batches
         ],
     }
 

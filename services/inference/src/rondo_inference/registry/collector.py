@@ -20,8 +20,8 @@ _HISTOGRAMS: tuple[tuple[str, str, Callable[[Stats], Histogram]], ...] = (
 )  # fmt: skip
 _COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("rondo_inference_rows", "rows answered", lambda s: s.rows),
-    ("rondo_inference_merge_seconds", "merging requests", lambda s: s.run_seconds(0)),
-    ("rondo_inference_cut_seconds", "cutting outputs", lambda s: s.run_seconds(2)),
+    ("rondo_inference_merge_seconds", "merging requests", lambda s: s.run_steps.merging),
+    ("rondo_inference_cut_seconds", "cutting outputs", lambda s: s.run_steps.cutting),
     ("rondo_inference_out_of_range", "numbers beyond bounds, answered", lambda s: s.beyond),
     ("rondo_inference_shadowed", "copies of others' requests", lambda s: s.shadowed),
 )  # fmt: skip
