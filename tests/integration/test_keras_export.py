@@ -17,6 +17,7 @@ from rondo_core.errors import Invalid, LayoutMismatch
 from rondo_core.exports import TFLITE_FILE, ExportFile, ExportInvalid, Tolerance
 from rondo_core.holdout import decode_holdout
 from rondo_core.initial_weights import initial_weights, layout_of_spec
+from rondo_core.input_arrays import check_inputs
 from rondo_core.keras import build, evaluate, get_flat, layout_of, predict, set_flat
 from rondo_core.keras.export import (
     ExportReport,
@@ -27,7 +28,7 @@ from rondo_core.keras.export import (
     optional_form,
 )
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import check_inputs, decode_rows
+from rondo_core.model_inputs import decode_rows
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 from rondo_core.training_parameters import TrainingParameters
 from rondo_core.weights import sha256_file

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rondo_core.errors import Invalid
+from rondo_core.input_arrays import check_inputs
 from rondo_core.input_bounds import warned
-from rondo_core.model_inputs import Row, check_inputs, decode_rows, decode_targets
+from rondo_core.model_inputs import Row, decode_rows, decode_targets
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
 

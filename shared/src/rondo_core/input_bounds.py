@@ -74,6 +74,8 @@ def warned(schema: TableInput | ImageInput, values: Float32Array) -> tuple[Beyon
         ("maximum", values > bounds[1]),
     ]
     for word, outside in sides:
+        if not outside.any():
+            continue
         rows = outside.sum(axis=0)
         for position in np.flatnonzero(rows).tolist():
             column, first = schema.columns[position], int(outside[:, position].argmax())
@@ -118,7 +120,10 @@ def _places(
     if bounds is None:
         return
     below = values < bounds[0]
-    for row, position in np.argwhere(below | (values > bounds[1])).tolist():
+    outside = below | (values > bounds[1])
+    if not outside.any():
+        return
+    for row, position in np.argwhere(outside).tolist():
         word: _Bound = "minimum" if below[row, position] else "maximum"
         yield (
             row,

@@ -6,6 +6,7 @@ the spec's list).
 """
 
 import math
+from functools import cached_property
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -30,8 +31,16 @@ ColumnName = Annotated[str, Meta(min_length=1, max_length=128)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 
 
-class _Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    pass
+class _Schema(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    dict=True,
+    cache_hash=True,
+):
+    """What follows from the fields is worked out once."""
 
 
 OutOfRange = Literal["refuse", "warn"]
@@ -95,17 +104,17 @@ class TableInput(_Schema, frozen=True, kw_only=True, tag="table"):
         """The name of the exported model's input."""
         return "columns"
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
 
-    @property
+    @cached_property
     def has_words(self) -> bool:
         """Whether any column is a category."""
         return any(isinstance(column, CategoryColumn) for column in self.columns)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """One raw example: ``(columns,)``."""
         return (len(self.columns),)
@@ -130,12 +139,12 @@ class ImageInput(_Schema, frozen=True, kw_only=True, tag="image"):
         """The name of the exported model's input."""
         return "image"
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The one thing that a record holds."""
         return (self.tensor_name,)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """One raw example: ``(height, width, channels)``."""
         return (self.height, self.width, self.channels)

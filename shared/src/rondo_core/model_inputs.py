@@ -11,19 +11,19 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rondo_core.errors import Invalid, RowInvalid
-from rondo_core.input_bounds import refuse_beyond, shown
+from rondo_core.errors import RowInvalid
+from rondo_core.input_arrays import check_inputs
+from rondo_core.input_bounds import refuse_beyond
 from rondo_core.input_schema import CategoryColumn, Column, ImageInput, TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
 
-__all__ = ["Row", "check_inputs", "decode_rows", "decode_targets"]
+__all__ = ["Row", "decode_rows", "decode_targets"]
 
 Row = Mapping[str, object] | Sequence[object]
 """A record: values by column name (others are ignored), or exactly all values in order."""
 
-_NUMERIC_KINDS = "biuf"
 _TEXT_KIND = "U"
 _SHOWN_CHARACTERS = 60
 _SHOWN_WORDS = 10
@@ -62,62 +62,17 @@ def decode_targets(spec: ModelSpec, values: Sequence[object]) -> NDArray[np.int3
     return _numbers(spec.output.name, values)
 
 
-def check_inputs(spec: ModelSpec, inputs: NDArray[np.generic]) -> Float32Array:
-    """Check an array that did not come through `decode_rows`: binary tensors, decoded pictures.
-
-    Args:
-        spec: says what shape and range are right.
-        inputs: any real type, (n, columns) with categories as indices, or (n, height, width,
-            channels).
-
-    Returns:
-        float32, the same shape; ``inputs`` itself where it is float32 already.
-
-    Raises:
-        Invalid: another shape or type.
-        RowInvalid: a value that is not finite, outside the pictures' range or the bounds of its
-            column, or not an index.
-    """
-    expected = spec.input.shape
-    if inputs.shape[1:] != expected or inputs.dtype.kind not in _NUMERIC_KINDS:
-        wanted = ", ".join(map(str, ("n", *expected)))
-        raise Invalid(f"{inputs.dtype} {inputs.shape} is not numbers of shape ({wanted})")
-    with np.errstate(over="ignore"):  # what overflows is refused as infinite
-        values = inputs.astype(np.float32, copy=False)
-    if isinstance(spec.input, ImageInput):
-        _check_range(values, None, spec.input.minimum, spec.input.maximum)
-        return values
-    for position, column in enumerate(spec.input.columns):
-        cells = values[:, position]
-        if isinstance(column, CategoryColumn):
-            _check_range(cells, column.name, 0, len(column.values) - 1)
-            _refuse(cells != np.floor(cells), cells, column.name, "not an index")
-        else:
-            _refuse(~np.isfinite(cells), cells, column.name, "not a finite number")
-    refuse_beyond(spec.input, values)
-    return values
-
-
-def _check_range(values: Float32Array, column: str | None, low: float, high: float) -> None:
-    """NaN is refused too: no comparison with it is true."""
-    if values.size and values.min() >= np.float32(low) and values.max() <= np.float32(high):
-        return
-    outside = ~((values >= np.float32(low)) & (values <= np.float32(high)))
-    _refuse(outside, values, column, f"not in {low}..{high}")
-
-
-def _refuse(wrong: NDArray[np.bool_], values: Float32Array, column: str | None, rule: str) -> None:
-    if wrong.any():
-        where = np.unravel_index(int(wrong.argmax()), wrong.shape)
-        raise RowInvalid(int(where[0]), column, f"{shown(values[where])} is {rule}")
-
-
 def _table(schema: TableInput, rows: Sequence[Row]) -> Float32Array:
     if not schema.has_words and _is_full(rows, schema):  # the common case costs one conversion
         whole = _as_numbers(rows)
         if whole is not None and whole.shape == (len(rows), *schema.shape):
             return whole
-    columns = _columns(schema, rows)
+    ordered = [_in_order(schema.names, row, index) for index, row in enumerate(rows)]
+    if not schema.has_words and len(rows) and isinstance(rows[0], Mapping):  # and so does this
+        whole = _as_numbers(ordered)
+        if whole is not None and whole.shape == (len(rows), *schema.shape):
+            return whole
+    columns = list(zip(*ordered, strict=True)) if ordered else [() for _ in schema.columns]
     result = np.empty((len(rows), len(schema.columns)), np.float32)
     for position, (column, cells) in enumerate(zip(schema.columns, columns, strict=True)):
         result[:, position] = _cells(column, cells)
@@ -134,12 +89,6 @@ def _cells(column: Column, cells: Sequence[object]) -> Float32Array | list[int]:
     if isinstance(column, CategoryColumn):
         return _indices(column.name, column.values, cells)
     return _numbers(column.name, cells)
-
-
-def _columns(schema: TableInput, rows: Sequence[Row]) -> list[Sequence[object]]:
-    """Turn rows into one sequence of cells per column; lists and objects may be mixed."""
-    ordered = [_in_order(schema.names, row, index) for index, row in enumerate(rows)]
-    return list(zip(*ordered, strict=True)) if ordered else [() for _ in schema.columns]
 
 
 def _in_order(names: tuple[str, ...], row: Row, index: int) -> Sequence[object]:

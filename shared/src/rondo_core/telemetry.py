@@ -4,8 +4,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -96,9 +96,9 @@ class Metrics:
         """Set a gauge."""
         self._gauges[name].labels(kind).set(value)
 
-    def held(self, name: GaugeName, *, kind: str = "") -> AbstractContextManager[None]:
-        """Keep a gauge of this process one higher while a block runs; may be used again."""
-        return self._gauges[name].labels(kind).track_inprogress()
+    def read(self, name: GaugeName, value: Callable[[], float], *, kind: str = "") -> None:
+        """Let a gauge be what ``value`` returns whenever it is looked at, in whatever thread."""
+        self._gauges[name].labels(kind).set_function(value)
 
     @contextmanager
     def timed(self, name: SecondsName, *, kind: str = "") -> Iterator[None]:

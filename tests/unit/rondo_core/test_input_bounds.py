@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from rondo_core.errors import RowInvalid, SpecInvalid
+from rondo_core.input_arrays import check_inputs
 from rondo_core.input_bounds import Beyond, told_by_row, warned
 from rondo_core.input_schema import CategoryColumn, ImageInput, NumberColumn, TableInput
-from rondo_core.model_inputs import check_inputs, decode_rows
+from rondo_core.model_inputs import decode_rows
 from rondo_core.model_layers import Dense
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.output_schema import Number

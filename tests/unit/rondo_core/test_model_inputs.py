@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.initial_weights import layout_of_spec
-from rondo_core.model_inputs import Row, check_inputs, decode_rows, decode_targets
+from rondo_core.input_arrays import check_inputs
+from rondo_core.model_inputs import Row, decode_rows, decode_targets
 from rondo_core.model_spec import ModelSpec, parse_model_spec
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

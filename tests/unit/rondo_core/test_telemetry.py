@@ -31,27 +31,14 @@ def test_gauge_has_its_last_value() -> None:
     assert metrics.registry.get_sample_value("rondo_active_rounds", {"kind": ""}) == 1
 
 
-def test_gauge_is_higher_while_blocks_hold_it() -> None:
-    metrics = Metrics()
+def test_gauge_is_what_is_true_when_it_is_looked_at() -> None:
+    metrics, held = Metrics(), [1]
 
-    def value() -> float | None:
-        return metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+    metrics.read("rondo_predictions_in_flight", lambda: len(held))
+    held.append(1)
 
-    with metrics.held("rondo_predictions_in_flight"):
-        with metrics.held("rondo_predictions_in_flight"):
-            two = value()
-        one = value()
-
-    assert (two, one, value()) == (2, 1, 0)
-
-
-def test_gauge_is_not_held_by_a_block_that_raised() -> None:
-    metrics = Metrics()
-
-    with pytest.raises(ZeroDivisionError), metrics.held("rondo_predictions_in_flight"):
-        _ = 1 / 0
-
-    assert metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""}) == 0
+    value = metrics.registry.get_sample_value("rondo_predictions_in_flight", {"kind": ""})
+    assert value == 2
 
 
 def test_durations_are_counted_and_summed() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondo_core import keras
+from rondo_core.input_arrays import check_inputs
 from rondo_core.keras.export import export
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import check_inputs
 from rondo_core.model_spec import ModelSpec
 from rondo_evaluator.handlers.ports import Exported
 

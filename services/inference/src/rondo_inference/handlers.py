@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from rondo_core.errors import Invalid, NotFound, RondoError, Unavailable
 from rondo_core.input_bounds import Beyond, warned
@@ -12,11 +14,12 @@ from rondo_core.keys import CHAMPION
 from rondo_core.telemetry import Metrics
 from rondo_inference.domain.row_faults import decode_every_row
 from rondo_inference.domain.tensors import BYTES, Tensor, TensorInfo, Tensors, check_tensor
+from rondo_inference.domain.traffic import EVERYTHING_TO_CHAMPION
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import unavailable
+from rondo_inference.registry.slots import Slot, unavailable
 from rondo_inference.stats import StatsBook
 
 __all__ = ["Inference", "Target", "beyond_bounds", "checked"]
@@ -27,8 +30,7 @@ _TRIES = 100
 """How often a version may be evicted between its load and its lease; never seen more than once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Which version a request wants.
 
     Attributes:
@@ -61,14 +63,14 @@ class Inference:
     loading: Loading
     book: StatsBook
     metrics: Metrics
-    _in_flight: AbstractContextManager[None] = field(init=False)
+    _in_flight: int = 0
     _shadows: set["asyncio.Task[None]"] = field(default_factory=set)
     _requests: int = 0
     _passed_over: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Start the gauge that replicas are scaled on at zero, not at the first prediction."""
-        self._in_flight = self.metrics.held("rondo_predictions_in_flight")
+        """Let replicas be scaled on what is in flight."""
+        self.metrics.read("rondo_predictions_in_flight", lambda: self._in_flight)
 
     @asynccontextmanager
     async def lease(self, target: Target) -> AsyncIterator[ServedModel]:
@@ -94,11 +96,17 @@ class Inference:
                 served = await self._sent(name, label)
                 if served is not None:
                     return served
+        slot = self._slot(target)
+        if slot.served is not None and self.memory.take(slot.served):
+            return slot.served
         return await self._taken(target)
+
+    def _slot(self, target: Target) -> Slot:
+        return self.catalogue.resolve(target.model, label=target.label, version=target.version)
 
     async def _taken(self, target: Target) -> ServedModel:
         for _ in range(_TRIES):
-            slot = self.catalogue.resolve(target.model, label=target.label, version=target.version)
+            slot = self._slot(target)
             served = slot.served
             if served is not None and self.memory.take(served):
                 return served
@@ -112,11 +120,11 @@ class Inference:
 
     def _chosen(self, model: str, key: str) -> str:
         """Return the label that the traffic rule has for a request."""
-        weights = self.catalogue.traffic(model).weights
-        if len(weights) == 1:
-            return next(iter(weights))
+        traffic = self.catalogue.traffic(model)
+        if traffic is EVERYTHING_TO_CHAMPION:
+            return CHAMPION
         self._requests += 1
-        return self.catalogue.traffic(model).label(key or str(self._requests))
+        return traffic.label(key or str(self._requests))
 
     async def _sent(self, model: str, label: str) -> ServedModel | None:
         """Hold what a label of the traffic rule names; None where it does not answer.
@@ -160,9 +168,13 @@ class Inference:
             Unavailable: the queue is full, or no engine was free in time.
             ExportInvalid: the engine refused.
         """
-        served.batcher.stats.beyond += sum(one.rows for one in beyond)
-        with self._in_flight:
+        if beyond:
+            served.batcher.stats.beyond += sum(one.rows for one in beyond)
+        self._in_flight += 1
+        try:
             outputs = await served.batcher.run(inputs, alone=alone)
+        finally:
+            self._in_flight -= 1
         shadow = self.catalogue.traffic(served.name).shadow
         if shadow is not None:
             self._copy(served, shadow, inputs)
@@ -204,8 +216,11 @@ def checked(served: ServedModel, inputs: Tensors) -> Tensors:
         RowFaults: rows that do not fit, each with its column, its value and the rule.
     """
     infos = served.signature.inputs
-    if served.spec is not None:
-        inputs = (decode_every_row(served.spec, inputs[0]),)
+    if served.spec is not None:  # which says the same of its one input as the signature
+        rows = decode_every_row(served.spec, inputs[0])
+        if not len(rows):
+            raise _empty()
+        return (rows,)
     for info, tensor in zip(infos, inputs, strict=True):
         check_tensor(info, tensor)
         if info.datatype == BYTES:
@@ -234,7 +249,11 @@ def _check_rows(infos: tuple[TensorInfo, ...], inputs: Tensors, *, by_row: bool)
         )
         raise Invalid(f"the inputs have different numbers of rows: {found}")
     if rows == {0}:
-        raise Invalid("there is no row: the batch is empty")
+        raise _empty()
+
+
+def _empty() -> Invalid:
+    return Invalid("there is no row: the batch is empty")
 
 
 def _check_text(info: TensorInfo, tensor: Tensor) -> None:

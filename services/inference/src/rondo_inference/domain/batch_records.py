@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rondo_core.errors import Invalid, RowInvalid
+from rondo_core.input_arrays import check_inputs
 from rondo_core.input_schema import TableInput, first_repeated
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import Row, check_inputs, decode_rows
+from rondo_core.model_inputs import Row, decode_rows
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.csv_rows import decode_csv
 from rondo_inference.domain.row_faults import NO_COLUMN, RowFault, names_of, other_column

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rondo_core.errors import Invalid
-from rondo_core.input_schema import ImageInput, NumberColumn
+from rondo_core.input_schema import ImageInput
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.json_pieces import (
     LARGE_BYTES,
@@ -28,8 +28,7 @@ def tensor_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
         shape = spec.input.shape
         one_channel = [shape[:2]] if spec.input.channels == 1 else []
         return [shape, *one_channel, (math.prod(shape),)]
-    numbers_only = all(isinstance(column, NumberColumn) for column in spec.input.columns)
-    return [spec.input.shape] if numbers_only else []
+    return [] if spec.input.has_words else [spec.input.shape]
 
 
 def levels_of(spec: ModelSpec) -> int:

@@ -18,6 +18,8 @@ def in_order(inputs: Mapping[str, Tensor], signature: Signature, spec: ModelSpec
         Invalid: one is missing, or there is one too many.
         RowInvalid: a cell of a column does not fit.
     """
+    if len(inputs) == 1 == len(signature.inputs) and signature.inputs[0].name in inputs:
+        return tuple(inputs.values())
     if spec is not None and isinstance(spec.input, TableInput):
         (info,) = signature.inputs
         if info.name not in inputs and not inputs.keys().isdisjoint(spec.input.names):

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rondo_core.errors import RowInvalid
+from rondo_core.input_arrays import check_inputs
 from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
-from rondo_core.model_inputs import Row, check_inputs, decode_rows
+from rondo_core.model_inputs import Row, decode_rows
 from rondo_core.model_spec import ModelSpec
 
 __all__ = [
@@ -69,7 +70,12 @@ def decode_every_row(spec: ModelSpec, rows: Block) -> Float32Array:
     Raises:
         RowFaults: a row does not fit; at most ``MOST_FAULTS`` are listed.
     """
-    return decode_blocks(spec, (rows,) if isinstance(rows, np.ndarray) else _cut(spec, rows))
+    if not isinstance(rows, np.ndarray):
+        return decode_blocks(spec, _cut(spec, rows))
+    try:
+        return check_inputs(spec, rows)
+    except RowInvalid:
+        return decode_blocks(spec, (rows,))
 
 
 def decode_blocks(spec: ModelSpec, blocks: Iterable[Block]) -> Float32Array:

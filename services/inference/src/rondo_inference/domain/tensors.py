@@ -10,6 +10,7 @@ inference_rest.md), and Triton's binary tensor extension for the bytes.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -85,14 +86,14 @@ class TensorInfo:
         return self.shape[:1] == (-1,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """What goes in and what comes out; at least one of each, names are distinct."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
 
-    @property
+    @cached_property
     def by_row(self) -> bool:
         """Whether rows may be added to others': every first side is the number of rows."""
         return all(info.by_row for info in (*self.inputs, *self.outputs))
@@ -128,7 +129,7 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
         >>> datatype_of(np.dtype(np.float32))
         'FP32'
     """
-    found = _DATATYPES.get(dtype.newbyteorder("<"))
+    found = _DATATYPES.get(dtype) or _DATATYPES.get(dtype.newbyteorder("<"))
     if found is None:
         raise Invalid(f"{dtype} is none of {', '.join(DTYPES)}")
     return found

@@ -61,7 +61,12 @@ class Memory:
     _held: list[ServedModel] = field(default_factory=list)
     _sizes: dict[tuple[str, int], int] = field(default_factory=dict)
     _loads: threading.Lock = field(default_factory=threading.Lock)
-    _leases: threading.Condition = field(default_factory=threading.Condition)
+    _leases: threading.Lock = field(default_factory=threading.Lock)
+    _given: threading.Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let a lease be waited for."""
+        self._given = threading.Condition(self._leases)
 
     def take(self, served: ServedModel) -> bool:
         """Hold a version; False where it was evicted a moment ago. Never blocks for long."""
@@ -77,7 +82,7 @@ class Memory:
         with self._leases:
             served.usage.leases -= 1
             if served.usage.evicted:  # only then does anybody wait for the last lease
-                self._leases.notify_all()
+                self._given.notify_all()
 
     def bring(self, alias: AliasRow) -> ServedModel:
         """Let a version answer for its aliases, loaded now unless it is already.
@@ -127,7 +132,7 @@ class Memory:
                 served.usage.evicted = True
             self._remove(served)
             with self._leases:
-                free = self._leases.wait_for(
+                free = self._given.wait_for(
                     lambda: not served.usage.leases, timeout=patience_seconds
                 )
             give_back()
