@@ -22,7 +22,7 @@ from rondo_inference.domain.csv_rows import decode_csv, decode_plain_csv, plain_
 from rondo_inference.domain.negotiation import negotiated
 from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
 from rondo_inference.domain.oip import Infer, WantedOutput
-from rondo_inference.domain.oip_answer import encode_infer
+from rondo_inference.domain.oip_answer import Told, encode_infer
 from rondo_inference.domain.row_faults import MOST_FAULTS, RowFaults
 from rondo_inference.domain.tensor_bodies import decode_tensors_body, encode_tensors
 from rondo_inference.domain.tensor_json import (
@@ -150,7 +150,7 @@ def test_an_output_that_is_no_text_is_binary_only() -> None:
     request = Infer({}, [WantedOutput(0, binary=False)])
 
     with pytest.raises(Invalid, match="binary_data"):
-        encode_infer({}, request, one("BYTES", (-1,)), outputs)
+        encode_infer(Told("m", "1"), request, one("BYTES", (-1,)), outputs)
 
 
 # --- files ----------------------------------------------------------------------------------------

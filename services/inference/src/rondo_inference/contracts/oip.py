@@ -5,7 +5,7 @@ Source: kserve/open-inference-protocol (inference_rest.md); Triton's extension_b
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version as installed
 
 from rondo_core.errors import Invalid
@@ -29,7 +29,7 @@ from rondo_inference.contracts.warnings import PARAMETER, warnings_text
 from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.oip import Infer, decode_infer, raw_infer
-from rondo_inference.domain.oip_answer import encode_infer
+from rondo_inference.domain.oip_answer import Told, encode_infer
 from rondo_inference.domain.tensors import TensorInfo, Tensors
 from rondo_inference.handlers import Inference, Target, beyond_bounds, checked
 from rondo_inference.registry.catalogue import Catalogue
@@ -73,6 +73,7 @@ def routes(
             target=_target,
             ask=partial(_ask, rules),
             headers=version_headers,
+            pictures_in_json=False,
         ),
         Route("oip-live", "GET", pattern("/v2/health/live"), _live, open=True),
         Route(
@@ -115,8 +116,8 @@ def ask_infer(request: Request, served: ServedModel) -> Question:
         NotAcceptable: neither JSON nor a form of binary tensors is accepted.
         Invalid: the header's length or the body breaks a rule.
     """
-    wanted(request, (JSON, BINARY, VENDOR))
-    size, vendor = _header_bytes(request)
+    accept, kind = request.header("accept"), request.header("content-type")
+    size, vendor = _forms(accept, kind, request.headers.get(HEADER_LENGTH))
     if size == 0:
         infer = raw_infer(request.body, served.signature)
     else:
@@ -131,14 +132,14 @@ def is_vendor_binary(header: str) -> bool:
     return media_type(header) == VENDOR
 
 
-def _header_bytes(request: Request) -> tuple[int | None, bool]:
+@lru_cache(maxsize=256)
+def _forms(accept: str, kind: str, length: str | None) -> tuple[int | None, bool]:
     """Return the length of the JSON, and whether it came in the content type."""
-    kind = request.header("content-type")
+    wanted(accept, (JSON, BINARY, VENDOR))
     if is_vendor_binary(kind):
         found = _VENDOR_SIZE.fullmatch(kind.strip())
         return _length("json-header-size", found["size"] if found else ""), True
-    text = request.headers.get(HEADER_LENGTH)
-    return (None if text is None else _length(HEADER_LENGTH, text)), False
+    return (None if length is None else _length(HEADER_LENGTH, length)), False
 
 
 def _length(name: str, text: str) -> int:
@@ -150,9 +151,8 @@ def _length(name: str, text: str) -> int:
 def _answer(
     infer: Infer, served: ServedModel, beyond: Sequence[Beyond], outputs: Tensors, *, vendor: bool
 ) -> Answer:
-    told: dict[str, object] = {"model_name": served.name, "model_version": str(served.version)}
-    if beyond:
-        told["parameters"] = {PARAMETER: warnings_text(beyond)}
+    parameters = ((PARAMETER, warnings_text(beyond)),) if beyond else ()
+    told = Told(served.name, str(served.version), parameters)
     body, size = encode_infer(told, infer, served.signature, outputs)
     if size is None:
         return Answer(body)

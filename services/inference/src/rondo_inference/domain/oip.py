@@ -5,10 +5,10 @@ Source: kserve/open-inference-protocol, inference_rest.md; Triton's binary tenso
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
-from msgspec import UnsetType
+from msgspec import Struct, UnsetType
 
 from rondo_core.errors import Invalid
 from rondo_inference.domain.json_pieces import LARGE_BYTES, SKIMMED_BYTES
@@ -20,6 +20,7 @@ from rondo_inference.domain.oip_body import (
     large_body,
     parse_body,
 )
+from rondo_inference.domain.oip_layout import KEPT_BYTES, flag, layout_of
 from rondo_inference.domain.tensor_text import decode_flat, decode_tensor
 from rondo_inference.domain.tensors import (
     BYTES,
@@ -37,16 +38,14 @@ _TABLE_LEVELS = 2
 """The columns of a table may be inputs, each a list, or a list of lists of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class WantedOutput:
+class WantedOutput(Struct, frozen=True):
     """An output to be answered; ``at`` is its place in the signature."""
 
     at: int
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Infer:
+class Infer(Struct, frozen=True):
     """A request.
 
     Attributes:
@@ -56,7 +55,7 @@ class Infer:
     """
 
     inputs: Mapping[str, Tensor]
-    outputs: Sequence[WantedOutput] = field(default=())
+    outputs: Sequence[WantedOutput] = ()
     id: str | None = None
 
 
@@ -74,6 +73,10 @@ def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) ->
     if header_bytes is not None and not 0 < header_bytes <= len(body):
         raise Invalid(f"the JSON has {header_bytes} bytes, the body {len(body)}")
     text = body if header_bytes is None else body[:header_bytes]
+    layout = layout_of(text) if len(text) <= KEPT_BYTES and len(text) < len(body) else None
+    if layout is not None and layout.size_bytes == len(body):
+        wanted = _named(layout.outputs, signature, binary=layout.binary)
+        return Infer(layout.tensors(body), wanted, layout.id)
     blobs = _Blobs(memoryview(body)[len(text) :])
     large = len(text) > LARGE_BYTES
     message = large_body(text, _levels(signature)) if large else parse_body(text)
@@ -85,7 +88,7 @@ def decode_infer(body: bytes, header_bytes: int | None, signature: Signature) ->
             raise Invalid(f"input {one.name!r} is there twice")
         inputs[one.name] = _tensor(one, blobs, signature)
     blobs.end()
-    binary = _flag(message.parameters, "binary_data_output", default=False)
+    binary = flag(message.parameters, "binary_data_output", default=False)
     named = None if isinstance(message.id, UnsetType) else message.id
     return Infer(inputs, _wanted(message.outputs, signature, binary=binary), named)
 
@@ -104,8 +107,7 @@ def raw_infer(body: bytes, signature: Signature) -> Infer:
     if len(signature.inputs) != 1:
         raise Invalid("a raw body is one input, and the model has several")
     (info,) = signature.inputs
-    outputs = [WantedOutput(at, binary=True) for at in range(len(signature.outputs))]
-    return Infer({info.name: _raw(info, body)}, outputs)
+    return Infer({info.name: _raw(info, body)}, _all(len(signature.outputs), binary=True))
 
 
 def _raw(info: TensorInfo, body: bytes) -> Tensor:
@@ -177,21 +179,21 @@ def _fast(one: InputBody, text: bytes) -> Tensor | None:
     return decode_flat(text) if nested is None else nested
 
 
-def _flag(parameters: Mapping[str, Parameter], name: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise Invalid(f"parameter {name!r} is {value!r}, neither true nor false")
-    return value
-
-
 def _wanted(
     outputs: Sequence[OutputBody], signature: Signature, *, binary: bool
-) -> list[WantedOutput]:
-    if not outputs:
-        return [WantedOutput(at, binary) for at in range(len(signature.outputs))]
-    return [
-        WantedOutput(
-            signature.output_at(one.name), _flag(one.parameters, "binary_data", default=binary)
-        )
-        for one in outputs
-    ]
+) -> Sequence[WantedOutput]:
+    named = [(one.name, flag(one.parameters, "binary_data", default=binary)) for one in outputs]
+    return _named(named, signature, binary=binary)
+
+
+def _named(
+    named: Sequence[tuple[str, bool]], signature: Signature, *, binary: bool
+) -> Sequence[WantedOutput]:
+    if not named:
+        return _all(len(signature.outputs), binary=binary)
+    return [WantedOutput(signature.output_at(name), one) for name, one in named]
+
+
+@lru_cache(maxsize=64)
+def _all(count: int, *, binary: bool) -> tuple[WantedOutput, ...]:
+    return tuple(WantedOutput(at, binary) for at in range(count))
