@@ -28,12 +28,19 @@ class Echo:
         self.asked: list[str] = []
         self.expected = 0
         self.budget = Budget(1_000)
+        self.admitted = 0
+        self.again_refusal: Answer | None = None
 
     def admit(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Admission:
+        self.admitted += 1
         admission = Admission(method, path, query, headers)
         if path == "/secret":
             admission.refusal = json_answer({"error": "send a key"}, status=401)
         return admission
+
+    def again(self, admission: Admission) -> Admission:
+        method, path, query = admission.method, admission.path, admission.query
+        return Admission(method, path, query, admission.headers, refusal=self.again_refusal)
 
     async def respond(self, admission: Admission, body: bytes) -> Answer:
         self.asked.append(admission.path)
@@ -831,7 +838,7 @@ def test_who_is_refused_and_sends_for_ever_is_cut_off() -> None:
 
 def test_bodies_have_room_for_so_many_bytes_together() -> None:
     async def conversation(one: Talk) -> None:
-        one.echo.budget = Budget(400)
+        one.echo.budget.most = 400
         one.echo.gate = asyncio.Event()
         second, wire = Connection(one.shared), Wire()
         second.connection_made(wire)

@@ -421,6 +421,7 @@ def test_a_stream_of_which_the_application_breaks_is_closed(samples: Service) ->
     class Broken:
         budget = samples.app.budget
         admit = staticmethod(samples.app.admit)
+        again = staticmethod(samples.app.again)
         expect = staticmethod(samples.app.expect)
 
         async def respond(self, *_: Any) -> Any:

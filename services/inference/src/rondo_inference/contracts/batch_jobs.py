@@ -8,11 +8,11 @@ Source: InvokeEndpointAsync of the SageMaker Runtime API (docs.aws.amazon.com/sa
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
 import msgspec
+from msgspec.structs import replace
 
 from rondo_core.errors import Invalid
 from rondo_core.model_rows import AliasRow

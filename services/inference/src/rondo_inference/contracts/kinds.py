@@ -1,6 +1,7 @@
 """What a body is by its content type, and what a form holds."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rondo_core.errors import Invalid
 from rondo_inference.contracts.messages import CSV, JSON, Request
@@ -65,7 +66,12 @@ def usual_name(kind: str) -> str:
 
 def kind_of(request: Request) -> str:
     """Return the media type of a body; empty: none is said."""
-    return usual_name(media_type(request.header("content-type")))
+    return _kind(request.header("content-type"))
+
+
+@lru_cache(maxsize=256)
+def _kind(header: str) -> str:
+    return usual_name(media_type(header))
 
 
 def of_form(parts: Sequence[Part]) -> tuple[str, Content]:

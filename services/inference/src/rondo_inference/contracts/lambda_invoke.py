@@ -9,10 +9,10 @@ Source: Lambda API reference, "Invoke" (API version 2015-03-31).
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.exports import ExportInvalid

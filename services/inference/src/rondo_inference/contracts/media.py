@@ -4,9 +4,11 @@ JSON in gives TF Serving's JSON; everything else in gives JSON that needs no tab
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import cast
+
+from msgspec.structs import replace
 
 from rondo_core.input_schema import ImageInput
 from rondo_inference.contracts.arrays import ask_npy, ask_npz
@@ -56,9 +58,19 @@ class FileRules:
     fit: Fit = "refuse"
 
 
-def unpacks(request: Request) -> bool:
-    """Whether a short body may become a large one: an archive, or pictures."""
-    return kind_of(request) in PACKED or b'"b64"' in request.body
+def unpacks(request: Request, *, in_json: bool) -> bool:
+    """Whether a short body may become a large one: an archive, or pictures.
+
+    Args:
+        request: with its body.
+        in_json: whether JSON may hold pictures.
+    """
+    return kind_of(request) in PACKED or (in_json and _has_base64(request.body))
+
+
+def _has_base64(body: bytes) -> bool:
+    """Whether pictures may be in it; numbers have no letter b, which is looked for faster."""
+    return b"b" in body and b'"b64"' in body
 
 
 def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Question:
@@ -77,11 +89,11 @@ def ask_media(rules: FileRules, request: Request, served: ServedModel) -> Questi
 
 def ask_json(rules: FileRules, request: Request, served: ServedModel) -> Question:
     """Read TF Serving's JSON."""
-    chosen, body = wanted(request, WRITTEN), request.body.removeprefix(_MARK)
+    chosen, body = wanted(request.header("accept"), WRITTEN), request.body.removeprefix(_MARK)
     if served.spec is None:
         inputs, by_column = decode_tensors_body(body, served.signature, SIGNATURE)
         inputs = checked(served, inputs)
-    elif b'"b64"' in request.body and isinstance(served.spec.input, ImageInput):
+    elif _has_base64(body) and isinstance(served.spec.input, ImageInput):
         files = encoded_files(body)
         inputs, by_column = (decode_pictures(served.spec, files, fit=rules.fit),), False
     else:
@@ -96,7 +108,7 @@ def ask_file(rules: FileRules, request: Request, served: ServedModel) -> Questio
     """Read a file of rows, arrays or pictures, or a form of them."""
     kind = kind_of(request)
     usual = kind if kind in WRITTEN else JSON
-    chosen = wanted(request, WRITTEN, usual=usual)
+    chosen = wanted(request.header("accept"), WRITTEN, usual=usual)
     return file_question(rules, request, served, writer(served, chosen))
 
 
@@ -120,18 +132,17 @@ def file_question(
     return replace(question, beyond=(*ignored(others), *question.beyond))
 
 
-def wanted(request: Request, offered: tuple[str, ...], *, usual: str = JSON) -> str:
+def wanted(accept: str, offered: tuple[str, ...], *, usual: str = JSON) -> str:
     """Return the type that the caller accepts, of those that are written.
 
     Args:
-        request: says what is accepted.
+        accept: the header; empty accepts everything.
         offered: what is written.
         usual: the one of them for who accepts several.
 
     Raises:
         NotAcceptable: none of them.
     """
-    accept = request.header("accept")
     found = _chosen(accept, offered, usual)
     if found is None:
         raise NotAcceptable(f"{accept} is not written here; accept one of {', '.join(offered)}")

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec import Struct
 
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.input_bounds import Beyond
@@ -54,8 +55,7 @@ class TooLarge(Invalid):
     """The body is longer than allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One HTTP request.
 
     Attributes:
@@ -67,8 +67,8 @@ class Request:
         models: those that the caller's key is for; none: all of them.
     """
 
-    path: Headers = field(default_factory=dict)
-    headers: Headers = field(default_factory=dict)
+    path: Headers = {}
+    headers: Headers = {}
     query: str = ""
     body: bytes = b""
     asker: str | None = None
@@ -87,18 +87,16 @@ class Request:
         return self.headers.get(name, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """One HTTP response."""
 
     body: bytes = b""
     media: str = JSON
     status: int = 200
-    headers: Headers = field(default_factory=dict)
+    headers: Headers = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A prediction that was read and checked.
 
     Attributes:
@@ -174,6 +172,7 @@ class PredictRoute:
         headers: what names the version, on refusals too, and what tells of its inputs.
         refusal: makes the response of an error, or None for the usual one.
         refused: writes a usual refusal as callers of the contract read it; None: as it is.
+        pictures_in_json: whether its JSON may hold pictures, which take longer to read.
     """
 
     name: str
@@ -183,6 +182,7 @@ class PredictRoute:
     headers: Callable[[ServedModel, Sequence[Beyond]], Headers]
     refusal: Callable[[RondoError], "Answer | None"] | None = None
     refused: Callable[[Answer], Answer] | None = None
+    pictures_in_json: bool = True
     method: str = "POST"
 
 
@@ -203,7 +203,7 @@ def version_headers(served: ServedModel, beyond: Sequence[Beyond] = ()) -> Heade
         served: the version.
         beyond: numbers beyond bounds that it answers all the same; told too.
     """
-    named = {"x-rondo-version": str(served.version), "x-rondo-run": served.lineage}
+    named = served.headers
     return {**named, WARNINGS: warnings_text(beyond)} if beyond else named
 
 

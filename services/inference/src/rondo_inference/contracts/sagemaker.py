@@ -10,8 +10,9 @@ Source: "Use your own inference code with hosting services" and "… with batch 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.media import FileRules, ask_media

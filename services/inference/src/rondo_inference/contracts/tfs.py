@@ -131,7 +131,7 @@ def _examples(
     rules: FileRules, request: Request, served: ServedModel, answer: Callable[[Tensors], Answer]
 ) -> Question:
     """Read examples, or a file of them; the answer is JSON."""
-    wanted(request, (JSON,))
+    wanted(request.header("accept"), (JSON,))
     if is_file(kind_of(request)):
         return file_question(rules, request, served, answer)
     if served.spec is None:

@@ -7,11 +7,12 @@ one that the other doors give, as HTML.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.input_schema import TableInput

@@ -1,6 +1,8 @@
 """A loaded version."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rondo_core.model_rows import AliasRow
 from rondo_core.model_spec import ModelSpec
@@ -29,7 +31,7 @@ class Usage:
     evicted: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """One version, warm and checked. Whoever holds it can use it, also after a swap.
 
@@ -50,25 +52,30 @@ class ServedModel:
     choice: Choice
     usage: Usage = field(default_factory=Usage)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The model's name."""
         return self.alias.model
 
-    @property
+    @cached_property
     def version(self) -> int:
         """The model's own integer, which people see."""
         return self.alias.model_version
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
         """Its tensors."""
         return self.engine.signature
 
-    @property
+    @cached_property
     def lineage(self) -> str:
         """The run and the round that made it, ``RUN/N``."""
         return f"{self.alias.run_id}/{self.alias.version}"
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """What every answer over HTTP tells of it."""
+        return {"x-rondo-version": str(self.version), "x-rondo-run": self.lineage}
 
 
 def same_version(one: AliasRow, other: AliasRow) -> bool:

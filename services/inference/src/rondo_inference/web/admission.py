@@ -4,8 +4,11 @@ It is decided before the body is read, so that nobody's body is kept who may not
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rondo_core.errors import Invalid, NotFound, RondoError
 from rondo_inference.contracts.messages import (
@@ -16,6 +19,7 @@ from rondo_inference.contracts.messages import (
     json_answer,
 )
 from rondo_inference.contracts.table import AnyRoute
+from rondo_inference.handlers import Target
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.web.access import Access, Forbidden
 from rondo_inference.web.refusals import failure, refusal
@@ -29,8 +33,7 @@ LONGEST_REMEMBERED = 256
 Found = tuple[AnyRoute, Mapping[str, str]]
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(Struct):
     """The head of a request, and what it is worth.
 
     Attributes:
@@ -42,6 +45,7 @@ class Admission:
         refusal: the answer, whatever the body is; None: the route makes it.
         asker: see `Request`.
         models: see `Request`.
+        target: which version is asked, as soon as that is known.
     """
 
     method: str
@@ -52,6 +56,7 @@ class Admission:
     refusal: Answer | None = None
     asker: str | None = None
     models: tuple[str, ...] = ()
+    target: Target | None = None
 
     @property
     def found(self) -> Found:
@@ -121,6 +126,12 @@ class Admissions:
         if admission.refusal is not None and admission.wants_page:
             admission.refusal = self.as_page(admission.refusal)
         return admission
+
+    def again(self, admission: Admission) -> Admission:
+        """Return what the same head is worth when it comes once more."""
+        if self.access is None:
+            return admission
+        return self.admit(admission.method, admission.path, admission.query, admission.headers)
 
     def _decide(self, admission: Admission) -> None:
         method = admission.method

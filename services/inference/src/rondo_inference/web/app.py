@@ -3,19 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from http import HTTPStatus
+from dataclasses import dataclass
+from operator import attrgetter
+
+from msgspec.structs import replace
 
 from rondo_core.errors import RondoError, Unavailable
-from rondo_core.input_bounds import Beyond
 from rondo_inference.contracts.media import unpacks
 from rondo_inference.contracts.messages import Answer, PredictRoute, Request
-from rondo_inference.domain.tensors import Tensors
+from rondo_inference.domain.tensors import Tensor
 from rondo_inference.domain.trace import trace_id
-from rondo_inference.handlers import Inference
-from rondo_inference.registry.served import ServedModel
+from rondo_inference.handlers import Inference, Target
 from rondo_inference.web.admission import Admission, Admissions, is_site
 from rondo_inference.web.aside import INLINE_BYTES, aside
 from rondo_inference.web.budget import Budget
@@ -25,6 +25,11 @@ from rondo_inference.web.refusals import failure, refusal
 __all__ = ["AppRules", "HttpApp"]
 
 log = logging.getLogger("rondo_inference.access")
+
+_BYTES: Callable[[Tensor], int] = attrgetter("nbytes")
+
+_REFUSED = 400
+"""The least status of a refusal; an enumeration's members take long to look up."""
 
 _CORS = {
     "access-control-allow-origin": "*",
@@ -86,6 +91,10 @@ class HttpApp:
         """See ``Admissions.admit``."""
         return self.admissions.admit(method, path, query, headers)
 
+    def again(self, admission: Admission) -> Admission:
+        """See ``Admissions.again``."""
+        return self.admissions.again(admission)
+
     async def respond(self, admission: Admission, body: bytes) -> Answer:
         """Return the answer to one request; raises nothing but cancellation.
 
@@ -95,7 +104,7 @@ class HttpApp:
         """
         start, headers = time.perf_counter(), admission.headers
         answer = admission.refusal or await self._answer(admission, body)
-        if answer.status >= HTTPStatus.BAD_REQUEST and (written := admission.refused) is not None:
+        if answer.status >= _REFUSED and (written := admission.refused) is not None:
             answer = written(answer)
         if "accept-encoding" in headers and len(answer.body) > INLINE_BYTES:
             answer = await self._packed(answer, headers["accept-encoding"])
@@ -108,14 +117,17 @@ class HttpApp:
         self._under_way += 1
         taken = 0
         try:
-            self._check_load()
+            if self._under_way > self.rules.max_requests:
+                return refusal(self._busy())
             if "content-encoding" in admission.headers:
                 body = await self._unpacked(body, admission.headers["content-encoding"])
                 taken = self._taken(len(body))
             route, _ = admission.found
             request = admission.request(body)
             if isinstance(route, PredictRoute):
-                return await self._predict(route, request)
+                if admission.target is None:  # the same whenever the head comes again
+                    admission.target = route.target(request)
+                return await self._predict(route, request, admission.target)
             answer = route.answer(request)
             return answer if isinstance(answer, Answer) else await answer
         except RondoError as exc:
@@ -127,38 +139,37 @@ class HttpApp:
             if taken:
                 self.budget.give(taken)
 
-    def _check_load(self) -> None:
-        if self._under_way > self.rules.max_requests:
-            raise Unavailable(f"{self.rules.max_requests} requests are under way; try again")
+    def _busy(self) -> Unavailable:
+        return Unavailable(f"{self.rules.max_requests} requests are under way; try again")
 
     def _taken(self, size: int) -> int:
         if not self.budget.take(size):
             raise self.budget.full()
         return size
 
-    async def _predict(self, route: PredictRoute, request: Request) -> Answer:
-        served = await self.inference.take(route.target(request))
-        beyond: Sequence[Beyond] = ()
+    async def _predict(self, route: PredictRoute, request: Request, target: Target) -> Answer:
+        served = await self.inference.take(target)
         try:
-            answer, beyond = await self._ask(route, request, served)
+            size = len(request.body)
+            if size > INLINE_BYTES or unpacks(request, in_json=route.pictures_in_json):
+                question = await aside(self.readers, INLINE_BYTES + 1, route.ask, request, served)
+            else:  # short, as nearly all are
+                question = route.ask(request, served)
+            outputs = await self.inference.predict(
+                served, question.inputs, beyond=question.beyond, alone=self.expected == 1
+            )
+            size = sum(map(_BYTES, outputs))
+            if size > INLINE_BYTES:
+                answer = await aside(self.readers, size, question.answer, outputs)
+            else:
+                answer = question.answer(outputs)
+            headers = route.headers(served, question.beyond)
         except RondoError as exc:
             own = route.refusal(exc) if route.refusal is not None else None
-            answer = own or refusal(exc)
+            answer, headers = own or refusal(exc), route.headers(served, ())
         finally:
             self.inference.memory.give(served)
-        headers = {**answer.headers, **route.headers(served, beyond)}
-        return Answer(answer.body, answer.media, answer.status, headers)
-
-    async def _ask(
-        self, route: PredictRoute, request: Request, served: ServedModel
-    ) -> tuple[Answer, Sequence[Beyond]]:
-        size = INLINE_BYTES + 1 if unpacks(request) else len(request.body)
-        question = await aside(self.readers, size, route.ask, request, served)
-        outputs = await self.inference.predict(
-            served, question.inputs, beyond=question.beyond, alone=self.expected == 1
-        )
-        answer = await aside(self.readers, _size(outputs), question.answer, outputs)
-        return answer, question.beyond
+        return Answer(answer.body, answer.media, answer.status, {**answer.headers, **headers})
 
     async def _unpacked(self, body: bytes, encoding: str) -> bytes:
         def unpack() -> bytes:
@@ -189,7 +200,3 @@ class HttpApp:
                 "trace_id": trace_id(headers.get("traceparent", "")),
             }
             log.info("request", extra={key: one for key, one in fields.items() if one is not None})
-
-
-def _size(outputs: Tensors) -> int:
-    return sum(tensor.nbytes for tensor in outputs)

@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):  # noqa: PLR0904  (three protocols name them
 
     def received(self, message: Message) -> None:
         """Answer a request when all before it are answered; see ``Receiver``."""
-        if message.asks_for_a_stream and self.is_answered:
+        if message.upgrade and message.asks_for_a_stream and self.is_answered:
             message.refusal = self._switched(message)
             if message.refusal is None:
                 return

@@ -1,14 +1,15 @@
 """What comes in on a connection: bytes become requests, within bounds of size."""
 
-from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import unquote
 
 import httptools
+from msgspec.structs import replace
 
 from rondo_inference.contracts.messages import Answer, json_answer
 from rondo_inference.web.admission import Admission
-from rondo_inference.web.message import Message
+from rondo_inference.web.known_head import KnownHead, known_head
+from rondo_inference.web.message import Message, malformed
 from rondo_inference.web.refusals import refusal
 from rondo_inference.web.shared import Shared
 
@@ -55,13 +56,21 @@ class Incoming:
         self.ended = False
         self._shared = shared
         self._rules = shared.rules
+        self._budget = shared.budget
         self._receiver = receiver
         self._parser = httptools.HttpRequestParser(self)
+        self._known: KnownHead | None = None
+        self._began_with = b""
 
     def feed(self, data: bytes) -> bytes | None:
         """Read on; return what follows a request for another protocol, None while there is none."""
         if self.ended:
             return None
+        known = self._known
+        if known is not None and not self.reading and known.fits(data):
+            self._repeated(known, data)
+            return None
+        self._began_with = b"" if self.reading else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -77,8 +86,16 @@ class Incoming:
 
     def release(self, message: Message) -> None:
         """Give back what a request took of the budget."""
-        self._shared.budget.give(message.held)
+        self._budget.give(message.held)
         message.held = 0
+
+    def _repeated(self, known: KnownHead, data: bytes) -> None:
+        admission = known.message.admission
+        assert admission is not None  # noqa: S101  (its head was read)
+        self.message = replace(known.message, body=[], admission=self._shared.app.again(admission))
+        self.reading = True
+        self.on_body(data[len(known.head) :])
+        self.on_message_complete()
 
     # --- the parser's side ------------------------------------------------------------------------
 
@@ -126,7 +143,7 @@ class Incoming:
         message.keep_alive = parser.should_keep_alive()
         if "connection" in headers:  # else it is what the version implies
             message.old = parser.get_http_version() == "1.0"
-        if complaint := self._malformed(headers):
+        if complaint := malformed(headers, parser.get_http_version()):
             self.refuse(400, complaint)
             return
         announced = headers.get("content-length", "").lstrip("0")
@@ -143,20 +160,6 @@ class Incoming:
             message.refusal = self._too_large()
         if "expect" in headers:
             self._expect(message, headers["expect"])
-
-    def _malformed(self, headers: Mapping[str, str]) -> str:
-        """Say what HTTP forbids in these headers; repeated ones were joined by a comma and a space.
-
-        Source: RFC 9112, sections 3.2 (Host) and 6.1 (Transfer-Encoding).
-        """
-        host, parser = headers.get("host"), self._parser
-        if host is None and parser.get_http_version() != "1.0":
-            return "a request of HTTP/1.1 needs a Host"
-        if host is not None and ", " in host:
-            return f"Host {host[:50]!r} is not one host"
-        if "transfer-encoding" in headers and parser.get_http_version() == "1.0":
-            return "HTTP/1.0 knows no Transfer-Encoding"
-        return ""
 
     def _admit(self, message: Message) -> Admission:
         target, _, query = message.url.partition(b"?")
@@ -192,18 +195,20 @@ class Incoming:
             return
         message.body_bytes += size
         message.waits = False
-        if message.unwanted is None and message.body_bytes > self._rules.max_body_bytes:
-            self._forget(message, self._too_large())
-        if unwanted := message.unwanted:
+        unwanted = message.unwanted
+        if unwanted is None and message.body_bytes > self._rules.max_body_bytes:
+            unwanted = self._too_large()
+            self._forget(message, unwanted)
+        if unwanted:
             if message.body_bytes > _DISCARDED_BODIES * self._rules.max_body_bytes:
                 self._end(unwanted)
             return
         size += _PIECE_BYTES
-        if self._shared.budget.take(size):
+        if self._budget.take(size):
             message.held += size
             message.body.append(part)
         else:
-            self._forget(message, refusal(self._shared.budget.full()))
+            self._forget(message, refusal(self._budget.full()))
 
     def _forget(self, message: Message, answer: Answer) -> None:
         message.refusal = answer
@@ -219,6 +224,8 @@ class Incoming:
         if message.refusal is not None:
             self._end(message.refusal)
             return
+        if self._began_with:
+            self._known, self._began_with = known_head(self._began_with, message), b""
         self._pass_on(message)
 
     def _too_large(self) -> Answer:

@@ -1,15 +1,16 @@
 """A request, from its first byte until it is answered."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+
+from msgspec import Struct
 
 from rondo_inference.contracts.messages import Answer
 from rondo_inference.web.admission import Admission
 
-__all__ = ["Message"]
+__all__ = ["Message", "malformed"]
 
 
-@dataclass(slots=True)
-class Message:
+class Message(Struct):
     """A request while it comes in, and until it is answered.
 
     Attributes:
@@ -22,9 +23,9 @@ class Message:
     """
 
     url: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     header_bytes: int = 0
-    body: list[bytes] = field(default_factory=list)
+    body: list[bytes] = []
     body_bytes: int = 0
     held: int = 0
     method: str = ""
@@ -49,3 +50,22 @@ class Message:
     def unwanted(self) -> Answer | None:
         """What the request is refused with, whatever its body is."""
         return self.refusal or (self.admission.refusal if self.admission is not None else None)
+
+
+def malformed(headers: Mapping[str, str], version: str) -> str:
+    """Say what HTTP forbids in these headers; repeated ones were joined by a comma and a space.
+
+    Args:
+        headers: by lower-case name.
+        version: of HTTP, such as ``1.1``.
+
+    Source: RFC 9112, sections 3.2 (Host) and 6.1 (Transfer-Encoding).
+    """
+    host = headers.get("host")
+    if host is None and version != "1.0":
+        return "a request of HTTP/1.1 needs a Host"
+    if host is not None and ", " in host:
+        return f"Host {host[:50]!r} is not one host"
+    if "transfer-encoding" in headers and version == "1.0":
+        return "HTTP/1.0 knows no Transfer-Encoding"
+    return ""

@@ -2,8 +2,9 @@
 
 import logging
 import uuid
-from dataclasses import replace
 from http import HTTPStatus
+
+from msgspec.structs import replace
 
 from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, RowInvalid, Unavailable
 from rondo_core.exports import ExportInvalid

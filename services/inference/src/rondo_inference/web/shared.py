@@ -68,6 +68,10 @@ class App(Protocol):
         """Decide what the head of a request decides."""
         ...
 
+    def again(self, admission: Admission) -> Admission:
+        """Decide anew about a head that came before, word for word."""
+        ...
+
     def respond(self, admission: Admission, body: bytes) -> Awaitable[Answer]:
         """Return the answer."""
         ...

@@ -32,6 +32,10 @@ class TracedApp:
         """See ``App``."""
         return self.app.admit(method, path, query, headers)
 
+    def again(self, admission: Admission) -> Admission:
+        """See ``App``."""
+        return self.app.again(admission)
+
     def expect(self, count: int) -> None:
         """See ``App``."""
         self.app.expect(count)

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import starmap
 
 from rondo_inference.contracts.messages import Answer
 
@@ -10,7 +11,8 @@ __all__ = ["written"]
 _STATUS_LINES = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-_BODYLESS = {204, 304}
+_NO_CONTENT = 204
+_BODYLESS = {_NO_CONTENT, 304}
 _KEEP_ALIVE = {False: b"\r\n", True: b"connection: keep-alive\r\n\r\n"}
 """HTTP/1.0 closes unless it is told otherwise (RFC 9112, section 9.3)."""
 
@@ -35,11 +37,12 @@ def written(
     """
     body = b"" if answer.status in _BODYLESS else answer.body
     parts = [_STATUS_LINES[answer.status], date]
-    if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, section 8.6
+    if answer.status != _NO_CONTENT:  # RFC 9110, section 8.6
         parts.append(b"content-length: %d\r\n" % len(body))
     if body:
         parts.append(_line("content-type", answer.media))
-    parts += [_line(name, value) for name, value in answer.headers.items()]
+    if answer.headers:
+        parts += starmap(_line, answer.headers.items())
     parts.append(_KEEP_ALIVE[old] if keep_alive else b"connection: close\r\n\r\n")
     if method != "HEAD":
         parts.append(body)
