@@ -331,9 +331,9 @@ def test_rows_of_a_csv_are_marked_on_the_page_and_in_its_file(homes: Service) ->
     assert shown.body.decode().count('<tr class="refused">') == 1
     assert saved.body.decode().splitlines() == [
         "row,price,error,warning",
-        "0,,column 'rooms': 44.0 is above maximum 9.5,",
-        "1,204.0,,",
-        "2,94.0,,column 'area': 9.0 is below minimum 10.0",
+        "1,,column 'rooms': 44.0 is above maximum 9.5,",
+        "2,204.0,,",
+        "3,94.0,,column 'area': 9.0 is below minimum 10.0",
     ]
 
 

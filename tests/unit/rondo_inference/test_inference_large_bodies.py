@@ -324,7 +324,7 @@ def test_a_csv_of_one_long_line_is_refused_before_it_becomes_cells() -> None:
             lambda: decode_csv(body, WIDE),
             lambda: decode_plain_csv(body, PAIRS),
         ):
-            with pytest.raises(Invalid, match="line 0 of the CSV has over"):
+            with pytest.raises(Invalid, match="line 1 of the CSV has over"):
                 read()
         _, peak = tracemalloc.get_traced_memory()
 

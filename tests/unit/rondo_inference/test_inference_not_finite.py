@@ -48,8 +48,8 @@ def test_the_page_refuses_a_row_whose_answer_is_not_finite(homes: Service) -> No
     assert f"Answer {NOT_FINITE} Served is homes" in Document(row).text
     assert Document(rows).text.count("inf") == 0
     assert "1 predicted, 1 refused" in Document(rows).text
-    assert f"refused {NOT_FINITE}" in Document(rows).text
-    assert file.body.decode().splitlines()[1:] == [f"0,,{NOT_FINITE},", "1,204.0,,"]
+    assert f"2 line 2 refused {NOT_FINITE}" in Document(rows).text
+    assert file.body.decode().splitlines()[1:] == [f"1,,{NOT_FINITE},", "2,204.0,,"]
 
 
 def test_a_batch_job_refuses_a_row_whose_answer_is_not_finite() -> None:

@@ -292,10 +292,40 @@ def test_a_csv_is_a_table_in_which_the_rows_that_do_not_fit_are_marked(service: 
     page = Document(reply)
     assert reply.status == 200
     assert "2 predicted, 3 refused" in page.text
-    assert "0 15 1 refused column town: 'Rome' is not one of 'Aa', 'Bonn'" in page.text
-    assert "2 refused column rooms: 'many' is not a number" in page.text
-    assert "3 refused 1 cells, but the header has 2 4 3 " in page.text
+    assert (
+        "1 line 2 15 2 line 3 refused column town: 'Rome' is not one of 'Aa', 'Bonn'" in page.text
+    )
+    assert "3 line 4 refused column rooms: 'many' is not a number" in page.text
+    assert "4 line 5 refused 1 cells, but the header has 2 5 line 6 3 " in page.text
     assert len([one for one in page.all("tr") if one.get("class") == "refused"]) == 3
+
+
+def test_rows_are_told_as_people_count_them_with_their_lines_in_the_file(service: Service) -> None:
+    service.serve(prices_export(2))
+
+    with_header = Document(send_csv(service, b"\ntown,rooms\nAa,1\n\nRome,1\n"))
+    without = Document(send_csv(service, b"1,Aa\nmany,Aa\n"))
+    broken = Document(send_csv(service, b'id,town,rooms\n1,Rome,1\n"2\n3",Aa,1\n4,Rome,1\n'))
+
+    assert "1 line 3 3 2 line 5 refused column town" in with_header.text
+    assert "1 line 1 3 2 line 2 refused column rooms" in without.text
+    assert "1 line 2 refused column town" in broken.text
+    assert "2 line 3 3 3 refused column town" in broken.text
+    for page in (with_header, without, broken):
+        assert "Rows are counted from 1, without a header; lines are those of" in page.text
+
+
+def test_a_file_with_too_many_wrong_rows_names_the_first_as_people_count(service: Service) -> None:
+    service.serve(prices_export(2))
+    body = b"town,rooms\nAa,1\n" + b"Rome,1\n" * 1001
+
+    reply = send_csv(service, body)
+
+    assert reply.status == 400
+    assert (
+        "row 2 (line 3 of the file), column 'town': 'Rome' is not one of 'Aa', 'Bonn'"
+        in Document(reply).text
+    )
 
 
 def test_a_csv_is_downloaded_with_a_line_for_every_row(service: Service) -> None:
@@ -305,9 +335,9 @@ def test_a_csv_is_downloaded_with_a_line_for_every_row(service: Service) -> None
 
     assert list(csv.reader(io.StringIO(reply.body.decode()))) == [
         ["row", "price", "error"],
-        ["0", "15.0", ""],
-        ["1", "", "column 'town': 'Rome' is not one of 'Aa', 'Bonn'"],
-        ["2", "", "1 cells, but the header has 2"],
+        ["1", "15.0", ""],
+        ["2", "", "column 'town': 'Rome' is not one of 'Aa', 'Bonn'"],
+        ["3", "", "1 cells, but the header has 2"],
     ]
     assert reply.headers["content-type"] == "text/csv; charset=utf-8"
     assert reply.headers["content-disposition"] == 'attachment; filename="prices-v2.csv"'
@@ -358,7 +388,7 @@ def test_a_long_file_is_shown_in_part_with_faults_that_are_far_down(service: Ser
     page = Document(send_csv(service, body))
 
     assert "510 predicted, 1 refused. 101 of 511 rows are shown" in page.text
-    assert "99 3 500 refused column town" in page.text
+    assert "100 line 101 3 501 line 502 refused column town" in page.text
 
 
 def test_a_file_to_start_from_is_what_an_untouched_form_sends(service: Service) -> None:
@@ -414,9 +444,9 @@ def test_many_pictures_are_a_table_by_file_name_with_the_bad_ones_marked(service
     page = Document(send(service, SHAPES_PAGE, {"kind": "pictures"}, *files))
 
     assert "1 predicted, 2 refused" in page.text
-    assert "0 a.png light light 50.0% dark 50.0%" in page.text
-    assert "1 b.png refused a picture of 2 x 3 (height x width), the model takes 2 x 2" in page.text
-    assert "2 c.txt refused is neither PNG nor JPEG" in page.text
+    assert "1 a.png light light 50.0% dark 50.0%" in page.text
+    assert "2 b.png refused a picture of 2 x 3 (height x width), the model takes 2 x 2" in page.text
+    assert "3 c.txt refused is neither PNG nor JPEG" in page.text
 
 
 def test_pictures_of_another_size_are_resized_when_the_form_says_so(service: Service) -> None:
@@ -439,10 +469,10 @@ def test_a_downloaded_csv_has_no_formulas() -> None:
 
     assert found.decode().splitlines() == [
         "row,file,label,probability_=1+1,probability_-1,error",
-        "0,'@a,'=1+1,0.75,-0.25,",
-        "1,'-b,-1,-0.5,0.5,",
-        "2,c,,,,'-1 is below minimum 0",
-        "3,'+d,,,,column '=A1': is empty",
+        "1,'@a,'=1+1,0.75,-0.25,",
+        "2,'-b,-1,-0.5,0.5,",
+        "3,c,,,,'-1 is below minimum 0",
+        "4,'+d,,,,column '=A1': is empty",
     ]
 
 
@@ -454,8 +484,8 @@ def test_pictures_are_downloaded_with_their_names(service: Service) -> None:
 
     assert reply.body.decode().splitlines() == [
         "row,file,label,probability_light,probability_dark,error",
-        "0,a.png,light,0.5,0.5,",
-        "1,b.png,,,,is neither PNG nor JPEG",
+        "1,a.png,light,0.5,0.5,",
+        "2,b.png,,,,is neither PNG nor JPEG",
     ]
 
 
@@ -674,7 +704,7 @@ def test_a_csv_without_a_good_row_has_a_header() -> None:
 
     found = as_csv(PRICES, asked, np.empty((0, 1), np.float32))
 
-    assert found == b"row,price,error\n0,,column 'town': is empty\n"
+    assert found == b"row,price,error\n1,,column 'town': is empty\n"
 
 
 def test_a_prediction_of_the_page_is_in_flight_until_it_is_answered(service: Service) -> None:

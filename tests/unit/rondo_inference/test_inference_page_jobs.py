@@ -99,7 +99,7 @@ def test_a_file_becomes_a_job_whose_output_and_refused_rows_are_downloaded(
     assert world.links.get(output.headers["location"])[1] == (
         b"price,error\n2.0,\n,column 'rooms': 'many' is not a number\n13.0,\n"
     )
-    assert refused.body == b"row,file,column,rule\n1,,rooms,'many' is not a number\n"
+    assert refused.body == b"row,file,column,rule\n2,,rooms,'many' is not a number\n"
     assert refused.headers["content-disposition"].endswith(f'"prices-{job_id}-refused.csv"')
 
 
@@ -112,7 +112,7 @@ def test_downloaded_refused_rows_have_no_formulas(service: Service, world: Batch
 
     refused = service.ask("GET", f"{JOBS}/{job_id}/refused.csv")
 
-    assert refused.body == b"row,file,column,rule\n7,'=1+1,'@a,'-1 is below 0\n"
+    assert refused.body == b"row,file,column,rule\n8,'=1+1,'@a,'-1 is below 0\n"
 
 
 def test_a_script_gets_links_and_starts_the_job(service: Service, world: BatchWorld) -> None:

@@ -5,6 +5,7 @@ import io
 from urllib.parse import urlsplit
 
 from rondo_core.errors import NotFound
+from rondo_core.row_places import row_number
 from rondo_inference.batch.new_jobs import key_of
 from rondo_inference.batch.orders import Orders
 from rondo_inference.domain.batch_job import INPUTS
@@ -24,7 +25,7 @@ def store_origin(orders: Orders) -> str:
 
 
 def refused_csv(orders: Orders, model: str, job_id: str) -> bytes | str:
-    """Return the records of a job that do not fit as CSV: number, file, column and rule.
+    """Return the records of a job that do not fit as CSV: number from 1, file, column and rule.
 
     Blocks. A list of more than ``LONGEST_LIST`` bytes is a link to its lines of JSON instead.
 
@@ -44,5 +45,6 @@ def refused_csv(orders: Orders, model: str, job_id: str) -> bytes | str:
     writer.writeheader()
     for line in orders.ports.objects.get(key).splitlines():
         told = decode_json(line)
+        told["row"] = row_number(told["row"])
         writer.writerow({name: as_text(str(value)) for name, value in told.items()})
     return text.getvalue().encode()

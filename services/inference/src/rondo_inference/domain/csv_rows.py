@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -13,15 +13,20 @@ from rondo_core.errors import Invalid, RowInvalid
 from rondo_core.input_schema import NumberColumn, TableInput, first_repeated
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
-from rondo_inference.domain.row_faults import RowFault, decode_blocks, in_blocks
-from rondo_inference.domain.spreadsheets import refuse_spreadsheet
+from rondo_inference.domain.csv_lines import MOST_OTHERS, csv_lines
+from rondo_inference.domain.row_faults import RowFault, decode_blocks, in_blocks, names_of
 from rondo_inference.domain.tensors import BYTES, Signature, Tensor, TensorInfo, Tensors
 
 _BLOCK_CELLS = 16 * 1024
-_MOST_OTHERS = 10_000  # columns that a table may have more than the model
-_SMALL_BYTES = 64 * 1024
 
-__all__ = ["csv_rows", "decode_csv", "decode_plain_csv", "ignored_columns", "plain_csv"]
+__all__ = [
+    "csv_header",
+    "csv_rows",
+    "decode_csv",
+    "decode_plain_csv",
+    "ignored_columns",
+    "plain_csv",
+]
 
 
 def decode_csv(body: bytes, spec: ModelSpec) -> Float32Array:
@@ -53,7 +58,7 @@ def csv_rows(body: bytes, spec: ModelSpec) -> Iterator[list[str] | RowFault]:
         Invalid: the file is not CSV, or its header lacks a column; perhaps not before the line is
             read that is not CSV.
     """
-    lines = _lines(body, math.prod(spec.input.shape))
+    lines = csv_lines(body, math.prod(spec.input.shape))
     first = next(lines, None)
     if first is None:
         raise Invalid("the CSV is empty; its first line must name the columns")
@@ -70,12 +75,18 @@ def csv_rows(body: bytes, spec: ModelSpec) -> Iterator[list[str] | RowFault]:
         raise Invalid("the CSV has a header but no row")
 
 
-def ignored_columns(body: bytes, spec: ModelSpec) -> tuple[str, ...]:
-    """Return the columns of a CSV that the model does not have, in their order; body as above."""
-    first = next(_lines(body, math.prod(spec.input.shape)), None)
+def csv_header(body: bytes, spec: ModelSpec) -> tuple[str, ...]:
+    """Return the names in a CSV's first line; none where that is a row already. Body as above."""
+    first = next(csv_lines(body, math.prod(spec.input.shape)), None)
     if first is None or not isinstance(spec.input, TableInput) or _is_row(first, spec.input):
         return ()
-    return tuple(name for cell in first if (name := cell.strip()) not in spec.input.names)
+    return tuple(cell.strip() for cell in first)
+
+
+def ignored_columns(body: bytes, spec: ModelSpec) -> tuple[str, ...]:
+    """Return the columns of a CSV that the model does not have, in their order; body as above."""
+    known = names_of(spec)
+    return tuple(name for name in csv_header(body, spec) if name not in known)
 
 
 def _is_row(cells: Sequence[str], table: TableInput) -> bool:
@@ -102,40 +113,6 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _lines(body: bytes, width: int) -> Iterator[list[str]]:
-    """Read a line when it is asked for: no call takes long, and of a faulty file few are read."""
-    refuse_spreadsheet(body)
-    try:
-        text: Iterable[str]
-        if len(body) <= _SMALL_BYTES:
-            text = io.StringIO(body.decode("utf-8-sig"), newline="")
-        else:
-            file = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
-            text = _not_too_wide(file, width + _MOST_OTHERS)
-        yield from filter(None, csv.reader(text, strict=True))
-    except UnicodeDecodeError as exc:
-        raise _no_text(body, exc) from exc
-    except csv.Error as exc:
-        raise Invalid(f"not a CSV: {exc}") from exc
-
-
-def _not_too_wide(lines: Iterable[str], most: int) -> Iterator[str]:
-    """A line that is all of a large file would be millions of cells, made by one call."""
-    for at, line in enumerate(lines):
-        if line.count(",") > most:
-            raise Invalid(f"line {at} of the CSV has over {most} cells")
-        yield line
-
-
-def _no_text(body: bytes, found: UnicodeDecodeError) -> Invalid:
-    """Tell the place in the file; what was found is the place in a part of it."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as exc:
-        found = exc
-    return Invalid(f"the CSV is not UTF-8: {found.reason} at byte {found.start}")
 
 
 def _places(header: tuple[str, ...], wanted: Sequence[str]) -> list[int]:
@@ -178,8 +155,8 @@ def decode_plain_csv(body: bytes, signature: Signature) -> Tensor:
     (info,) = signature.inputs
     parts: list[Tensor] = []
     width, start = 0, 0
-    sides = [side if side > 0 else _MOST_OTHERS for side in info.shape[1:]]
-    lines = _lines(body, math.prod(sides))
+    sides = [side if side > 0 else MOST_OTHERS for side in info.shape[1:]]
+    lines = csv_lines(body, math.prod(sides))
     while block := list(islice(lines, max(1, _BLOCK_CELLS // max(1, width)))):
         width = width or len(block[0])
         parts.append(_table(block, info, width, start))

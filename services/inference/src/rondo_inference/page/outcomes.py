@@ -15,6 +15,7 @@ from rondo_core.input_schema import ImageInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
 from rondo_core.output_schema import Classes
+from rondo_core.row_places import row_number
 from rondo_inference.domain.answers import csv_answer, set_aside
 from rondo_inference.domain.row_faults import RowFault
 from rondo_inference.domain.spreadsheets import as_text
@@ -59,6 +60,7 @@ class Line:
         bars: the likeliest labels, the likeliest first.
         fault: why it is refused.
         warning: which of its numbers are beyond bounds, or nothing.
+        file_line: of the CSV, counted from 1; None: there is none, or that is not known.
     """
 
     row: int
@@ -68,6 +70,12 @@ class Line:
     bars: tuple[Bar, ...]
     fault: RowFault | None
     warning: str = ""
+    file_line: int | None = None
+
+    @property
+    def number(self) -> int:
+        """The row as people count."""
+        return row_number(self.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +155,7 @@ def _picture(schema: ImageInput, values: Float32Array) -> str:
 
 
 def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
-    """Return one line per row: its number, what every other door's CSV has, and what is wrong.
+    """Return one line per row: its number from 1, what other doors' CSV has, and what is wrong.
 
     People open it in a spreadsheet: text that would be a formula there is marked as text.
     Where the model has bounds beyond which numbers are only told, there is a column for that too.
@@ -165,7 +173,7 @@ def as_csv(spec: ModelSpec, asked: Asked, outputs: Float32Array) -> bytes:
     rows = range(len(good) + len(asked.faults))
     for row, cells in zip(rows, _merged(asked.faults, answered, len(header)), strict=True):
         name = map(as_text, asked.names[row : row + 1])
-        writer.writerow([row, *name, *cells[: len(names)]])
+        writer.writerow([row_number(row), *name, *cells[: len(names)]])
     return text.getvalue().encode()
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from msgspec.structs import replace
 
-from rondo_core.errors import Invalid, RondoError
+from rondo_core.errors import Invalid, RondoError, RowInvalid
 from rondo_core.input_schema import TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
@@ -39,6 +39,7 @@ from rondo_inference.page.forms import Asked, Sent, read, read_sent, sample_csv
 from rondo_inference.page.model_page import ModelPage, Said
 from rondo_inference.page.outcomes import answered, as_csv, outcome
 from rondo_inference.page.pages import Pages, Refuse, attachment, error_text
+from rondo_inference.page.places import placed, told_refusal
 from rondo_inference.page.views import cards, operations
 from rondo_inference.registry.served import ServedModel
 
@@ -135,7 +136,7 @@ class _Door:
             found = await self._found(served, sent)
         except RondoError as exc:
             refused = self.refuse(exc)
-            said = Said(error=error_text(refused))
+            said = Said(error=await self._why(served, sent, exc, refused))
             return show(said=said, status=refused.status, headers=refused.headers)
         return found if isinstance(found, Answer) else await self._aside(partial(show, said=found))
 
@@ -149,7 +150,14 @@ class _Door:
         if sent.as_file:
             body = await self._aside(as_csv, served.spec, asked, outputs)
             return attachment(body, _CSV, f"{served.name}-v{served.version}.csv")
-        return Said(await self._aside(outcome, served.spec, asked, outputs))
+        found = await self._aside(outcome, served.spec, asked, outputs)
+        return Said(await self._aside(placed, served.spec, sent, found))
+
+    async def _why(self, served: ServedModel, sent: Sent, exc: RondoError, refused: Answer) -> str:
+        """Return what the other doors say, but for rows, which people count otherwise."""
+        if served.spec is None or not isinstance(exc, RowInvalid):
+            return error_text(refused)
+        return await self._aside(told_refusal, served.spec, sent, exc)
 
     async def _rows(
         self, served: ServedModel, spec: ModelSpec, sent: Sent
