@@ -173,6 +173,7 @@ def test_a_csv_that_is_dropped_becomes_a_table_with_its_faults_marked(
     expect(rows.nth(0).locator("td > strong")).to_have_text("malignant")
     expect(rows.nth(1).locator("td > strong")).to_have_text("benign")
     expect(rows.nth(2)).to_have_class("refused")
+    expect(rows.locator("th")).to_have_text(["1line\u00a02", "2line\u00a03", "3line\u00a04"])
     expect(rows.nth(2)).to_contain_text(f"column mean radius: '{SCRIPT}' is not a number")
     assert "2 predicted, 1 refused" in answer(page)
 
@@ -188,6 +189,7 @@ def test_the_answer_to_a_csv_is_downloaded(visitor: Visitor) -> None:
     rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
     assert download.value.suggested_filename == "breast-cancer-v1.csv"
     assert [row["label"] for row in rows] == ["malignant", "benign", ""]
+    assert [row["row"] for row in rows] == ["1", "2", "3"]
     assert rows[2]["error"] == "column 'mean radius': 'n/a' is not a number"
     assert page.locator("#answer table").is_visible()
 

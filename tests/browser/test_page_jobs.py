@@ -61,13 +61,16 @@ def test_a_file_that_is_too_large_to_be_answered_at_once_becomes_a_job(
         expect(bar).to_have_attribute("max", "100", timeout=60_000)
     done(page, "large.csv")
     expect(page.locator(".job-list")).to_contain_text("300,000 rows, 1 refused")
+    expect(page.locator(".job-list")).to_contain_text(
+        "refused rows counts from 1, without a header"
+    )
     expect(page.locator(".job-list progress")).to_have_count(0)
     lines = answers_csv(LONG).splitlines()
     lines[8] = b",column 'rooms': 'many' is not a number"
     assert downloaded(page, "Download CSV of large.csv").splitlines() == lines
     assert downloaded(page, "Refused rows of large.csv").splitlines() == [
         b"row,file,column,rule",
-        b"7,,rooms,'many' is not a number",
+        b"8,,rooms,'many' is not a number",
     ]
 
 

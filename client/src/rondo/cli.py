@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed (stderr says why), 2 the command line was wrong.
 """
 
 import os
+from collections.abc import Sequence
 
 import click
 
@@ -15,7 +16,8 @@ from rondo.commands.seams import Seams
 from rondo.commands.stack import demo, up
 from rondo.commands.version import version
 from rondo.errors import GatewayError
-from rondo_core.errors import RondoError
+from rondo_core.errors import RondoError, RowInvalid
+from rondo_core.row_places import COUNTED, told_row
 
 __all__ = ["commands", "main"]
 
@@ -28,8 +30,16 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (RondoError, OSError) as exc:
-            lines = (exc.message, *exc.rows) if isinstance(exc, GatewayError) else (str(exc),)
-            raise click.ClickException("\n  ".join(" ".join(n.split()) for n in lines)) from exc
+            lines = [" ".join(line.split()) for line in _told(exc)]
+            raise click.ClickException("\n  ".join(lines)) from exc
+
+
+def _told(exc: RondoError | OSError) -> Sequence[str]:
+    if isinstance(exc, GatewayError):
+        return exc.message, *exc.rows
+    if isinstance(exc, RowInvalid):
+        return (f"{told_row(exc.row, exc.column, exc.rule)} ({COUNTED})",)
+    return (str(exc),)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,7 @@ import numpy as np
 
 from rondo.examples import Values
 from rondo_core.errors import Invalid
+from rondo_core.row_places import lines_of, told_row
 
 __all__ = ["Examples", "load_examples"]
 
@@ -58,9 +59,11 @@ def _load_csv(path: Path, label: str | None) -> Examples:
     if not rows:
         raise Invalid(f"{path} has no rows below its header")
     target = _label_column(path, columns, label)
-    for number, row in enumerate(rows):
+    for at, row in enumerate(rows):
         if None in row or None in row.values():
-            raise Invalid(f"{path}, row {number}: not {len(columns)} values, as the header has")
+            line = lines_of(path.read_bytes(), {at}, header=True).get(at)
+            rule = f"not {len(columns)} values, as the header has"
+            raise Invalid(f"{path}, {told_row(at, None, rule, line)}")
     return rows, [row.pop(target) for row in rows]
 
 

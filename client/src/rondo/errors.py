@@ -22,7 +22,8 @@ from http import HTTPStatus
 import httpx
 import msgspec
 
-from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, RowInvalid, Unavailable
+from rondo.refused_rows import RefusedRow, told_rows
+from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
 from rondo_core.wire import Problem
 
 __all__ = [
@@ -39,20 +40,13 @@ __all__ = [
 ]
 
 _SHOWN_CHARACTERS = 200
-_SHOWN_ROWS = 10
-
-
-class _RowFault(msgspec.Struct, frozen=True):
-    row: int
-    rule: str
-    column: str | None = None
 
 
 class _Told(msgspec.Struct, frozen=True):
     """What inference answers: what is wrong first, and where that is rows, all that it names."""
 
     error: str
-    rows: tuple[_RowFault, ...] = ()
+    rows: tuple[RefusedRow, ...] = ()
 
 
 class GatewayError(RondoError):
@@ -60,7 +54,8 @@ class GatewayError(RondoError):
 
     Attributes:
         message: what is wrong, in one line or as somebody else wrote it.
-        rows: where that is several rows, what is wrong with the first of them, one by one.
+        rows: where that is several rows, what is wrong with the first of them, one by one, for
+            a person, who counts from 1.
         code: a short stable word that a program can branch on.
         correlation_id: finds the line in the gateway's log; empty where there is none.
         retry_after_seconds: how long the gateway wants to be left alone, 0 where it did not say.
@@ -119,38 +114,33 @@ _FAMILIES: dict[int, type[GatewayError]] = {
 }
 
 
-def error_from(response: httpx.Response) -> GatewayError:
+def error_from(response: httpx.Response, sent: bytes = b"") -> GatewayError:
     """Turn an answer that is an error into the exception of its family.
 
     Args:
         response: read to its end; a body of another form (a proxy's, for example) is quoted. Rows
             that do not fit are a line each.
+        sent: the CSV that was sent, in which rows have lines; empty where it was none.
     """
     status = response.status_code
     rows: list[str] = []
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        message, rows = _told(response)
+        message, rows = _told(response, sent)
         message = message[:_SHOWN_CHARACTERS] or response.reason_phrase
         problem = Problem(code=f"http-{status}", message=message, correlation_id="")
     family = _FAMILIES.get(status, Busy if response.is_server_error else Refused)
     return family(problem, retry_after_seconds=_retry_after(response), rows=rows)
 
 
-def _told(response: httpx.Response) -> tuple[str, list[str]]:
+def _told(response: httpx.Response, sent: bytes) -> tuple[str, list[str]]:
     """Return the text of ``{"error": …}``, as inference answers, or of whatever came; and rows."""
     try:
         told = msgspec.json.decode(response.content, type=_Told)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return response.text.strip(), []
-    if len(told.rows) <= 1:
-        return told.error, []
-    faults = [str(RowInvalid(one.row, one.column, one.rule)) for one in told.rows[:_SHOWN_ROWS]]
-    shown = [fault[:_SHOWN_CHARACTERS] for fault in faults]
-    if len(told.rows) > _SHOWN_ROWS:
-        shown.append(f"and {len(told.rows) - _SHOWN_ROWS} more that the server names")
-    return "rows do not fit", shown
+    return told_rows(told.rows, sent) if told.rows else (told.error, [])
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -43,7 +43,7 @@ def encode_examples(
     inputs = _inputs(spec, x)
     for one in warned(spec.input, inputs):
         found = f"column {one.column!r}: {one.rows} of {len(inputs)} values are {one.rule}"
-        warnings.warn(f"{found}, the first in row {one.first}", stacklevel=3)
+        warnings.warn(f"{found}, the first at index {one.first}", stacklevel=3)
     if len(inputs) != len(targets):
         raise Invalid(f"x has {len(inputs)} examples and y has {len(targets)}")
     return inputs, targets

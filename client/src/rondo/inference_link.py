@@ -104,7 +104,8 @@ class InferenceLink:
         raise self._refusal(request, response)
 
     def _refusal(self, request: httpx.Request, response: httpx.Response) -> GatewayError:
-        error = error_from(response)
+        is_csv = request.headers.get("Content-Type") == "text/csv"
+        error = error_from(response, request.content if is_csv else b"")
         said, rows = error.message, error.rows
         if self._key is not None and self._key.value in response.text:
             said, rows = "what it says is not shown, since it repeats the key", ()

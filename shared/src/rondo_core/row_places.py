@@ -9,7 +9,10 @@ import io
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-__all__ = ["lines_of", "row_number", "told_row"]
+__all__ = ["COUNTED", "lines_of", "row_number", "told_row"]
+
+COUNTED = "rows are counted from 1, without a header"
+"""What a person has to know who is told a row without its line."""
 
 
 def row_number(row: int) -> int:

@@ -82,7 +82,10 @@ def test_records_that_do_not_fit_are_a_file_of_their_own(
 
     result = predict("--batch", "in.csv", "out.csv", "prices")
 
-    assert "1 did not fit: out.csv.failures.jsonl says why" in result.output
+    assert (
+        "1 did not fit: out.csv says why in their lines, out.csv.failures.jsonl lists"
+        in result.output
+    )
     assert (tmp_path / "out.csv.failures.jsonl").read_bytes() == b'{"row": 1}\n'
 
 

@@ -114,7 +114,10 @@ def test_predictions_are_a_table_of_labels_and_probabilities(
     told = ask("line", name).stdout
     in_json = json.loads(ask("line", name, "--json").stdout)
 
-    assert "0.7500" in told
+    assert [line.split()[1:4:2] for line in told.splitlines() if "0.75" in line] == [
+        ["1", "yes"],
+        ["2", "yes"],
+    ]
     assert "answered by version 7 of line" in told
     expected = {"label": "yes", "probabilities": {"no": 0.25, "yes": 0.75}}
     assert in_json == {"model": "line", "version": "7", "predictions": [expected] * 2}
@@ -152,13 +155,16 @@ def test_rows_that_do_not_fit_are_a_line_each(
     rows = [{"row": at, "column": "a", "rule": "'x' is not a number"} for at in range(12)]
     body = {"error": "row 0, column 'a': 'x' is not a number", "rows": rows}
     transport = httpx.MockTransport(lambda _: httpx.Response(400, json=body))
-    (tmp_path / "rows.csv").write_text("a\nx\n")
+    (tmp_path / "rows.csv").write_text("a\n" + "x\n" * 12)
     seams = Seams(transport=transport, clock=clock, environ={})
 
     shown = command("predict", "line", "rows.csv", expect=1, given=seams).stderr.splitlines()
 
     assert shown[0].endswith("/invocations answered 400: rows do not fit")
-    assert shown[1:11] == [f"  row {at}, column 'a': 'x' is not a number" for at in range(10)]
+    assert shown[1:11] == [
+        f"  row {at + 1} (line {at + 2} of the file), column 'a': 'x' is not a number"
+        for at in range(10)
+    ]
     assert shown[11:] == ["  and 2 more that the server names"]
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rondo_core.model_spec import ModelSpec, encode_model_spec
-from tests.unit.rondo.fake_operator_api import Command, FakeOperatorApi
+from tests.unit.rondo.fake_operator_api import Command, FakeOperatorApi, error_of
 
 
 def test_a_model_is_registered_from_files(
@@ -20,6 +20,20 @@ def test_a_model_is_registered_from_files(
     assert told == f"registered model spec {spec.sha256}\n"
     assert in_json == {"spec": spec.sha256}
     assert api.count("PUT /models/") == 2
+
+
+def test_a_row_of_a_file_that_does_not_fit_is_told_as_people_count(
+    command: Command, spec: ModelSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "line.json").write_bytes(encode_model_spec(spec))
+    (tmp_path / "holdout.csv").write_text("a,b,y\n1,2,3\nmany,5,6\n")
+
+    result = command("model", "register", "line.json", "--holdout", "holdout.csv", expect=1)
+
+    assert error_of(result) == (
+        "Error: row 2, column 'a': 'many' is not a number"
+        " (rows are counted from 1, without a header)"
+    )
 
 
 def test_invites_are_printed_one_a_line(command: Command) -> None:

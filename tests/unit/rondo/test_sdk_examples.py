@@ -175,8 +175,8 @@ def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
         ("data.npz", b"PK\x03\x04junk", "not a file of plain arrays"),
         ("data.csv", b"", "has no rows"),
         ("data.csv", b"a,label\n", "has no rows"),
-        ("data.csv", b"a,label\n1,2\n3\n", "row 1: not 2 values"),
-        ("data.csv", b"a,label\n1,2,3\n", "row 0: not 2 values"),
+        ("data.csv", b"a,label\n1,2\n3\n", r"row 2 \(line 3 of the file\): not 2 values"),
+        ("data.csv", b"a,label\n1,2,3\n", r"row 1 \(line 2 of the file\): not 2 values"),
         ("data.csv", b"a,label\n\xff,1\n", "line"),
         ("data.csv", b'a,label\n"1"2,3\n', "after line 1"),
     ],
@@ -211,7 +211,7 @@ def test_examples_beyond_a_bound_that_is_told_warn_with_their_number(kind: Any) 
     x = [[3, 90], [80, 30], [81, 20.5]]
 
     with pytest.warns(
-        UserWarning, match="'height': 2 of 3 values are below minimum 40.0, .* row 1"
+        UserWarning, match="'height': 2 of 3 values are below minimum 40.0, .* index 1"
     ):
         inputs, _ = encode_examples(spec, kind(x), ["ill", "well", "ill"])
 

@@ -16,9 +16,11 @@ from rondo.errors import (
     error_from,
 )
 from rondo.gateway_link import GatewayLink, open_http
+from rondo.inference_link import InferenceLink
 from rondo.retry import Patience, persevere
 from rondo_core.client_wire import Work
 from rondo_core.errors import Conflict, Invalid, NotFound, RondoError, Unavailable
+from rondo_core.row_places import COUNTED
 from rondo_core.testing import ManualClock
 
 PROBLEM = b'{"code": "some-code", "message": "what and why", "correlation_id": "c1"}'
@@ -73,20 +75,20 @@ FAULTS = [{"row": at, "column": "age", "rule": f"'{at}y' is not a number"} for a
 @pytest.mark.parametrize(
     ("faults", "lines"),
     [
-        (FAULTS[:1], ["row 0, column 'age': '0y' is not a number"]),
+        (FAULTS[:1], [f"row 1, column 'age': '0y' is not a number ({COUNTED})"]),
         (
             [FAULTS[3], {"row": 7, "column": None, "rule": "has 2 values"}],
             [
-                "rows do not fit",
-                "  row 3, column 'age': '3y' is not a number",
-                "  row 7: has 2 values",
+                f"rows do not fit ({COUNTED})",
+                "  row 4, column 'age': '3y' is not a number",
+                "  row 8: has 2 values",
             ],
         ),
         (
             FAULTS,
             [
-                "rows do not fit",
-                *(f"  row {at}, column 'age': '{at}y' is not a number" for at in range(10)),
+                f"rows do not fit ({COUNTED})",
+                *(f"  row {at + 1}, column 'age': '{at}y' is not a number" for at in range(10)),
                 "  and 4 more that the server names",
             ],
         ),
@@ -100,6 +102,59 @@ def test_rows_that_do_not_fit_are_a_line_each(
     error = error_from(httpx.Response(400, json={"error": first, "rows": faults}))
 
     assert str(error).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("sent", "rows", "lines"),
+    [
+        (
+            b"\nage,ward\n\n1,2\nx,3\n",
+            [{"row": 1, "column": "age", "rule": "'x' is not a number"}],
+            ["row 2 (line 5 of the file), column 'age': 'x' is not a number"],
+        ),
+        (
+            b"age,ward\nx,3\n4\n",
+            [{"row": 0, "column": "age", "rule": "is wrong"}, {"row": 1, "rule": "1 cells"}],
+            [
+                "rows do not fit",
+                "  row 1 (line 2 of the file), column 'age': is wrong",
+                "  row 2 (line 3 of the file): 1 cells",
+            ],
+        ),
+        (
+            b'age,ward\n1,"a\nb"\nx,3\n',
+            [{"row": 0, "column": "ward", "rule": "'a\\nb'"}, {"row": 1, "rule": "is wrong"}],
+            [
+                f"rows do not fit ({COUNTED})",
+                "  row 1 (line 2 of the file), column 'ward': 'a\\nb'",
+                "  row 2: is wrong",
+            ],
+        ),
+        (  # nothing tells whether the first line is a row
+            b"1,2\n3\n",
+            [{"row": 1, "rule": "1 values, but the model has 2 columns"}],
+            [f"row 2: 1 values, but the model has 2 columns ({COUNTED})"],
+        ),
+        (
+            b"1,2\nx,2\n",
+            [{"row": 1, "column": "age", "rule": "is wrong"}],
+            [f"row 2, column 'age': is wrong ({COUNTED})"],
+        ),
+    ],
+)
+def test_rows_of_a_csv_have_their_lines_as_far_as_they_are_known(
+    sent: bytes, rows: list[dict[str, object]], lines: list[str]
+) -> None:
+    body = {"error": "row 1: as programs count", "rows": rows}
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, json=body))
+    link = InferenceLink(open_http("http://inference.test", transport), Patience())
+
+    with pytest.raises(GatewayError) as caught:
+        link.answer("POST", "/invocations", content=sent, headers={"Content-Type": "text/csv"})
+
+    said, _, rest = str(caught.value).partition("\n")
+    assert said == f"POST http://inference.test/invocations answered 400: {lines[0]}"
+    assert rest.splitlines() == lines[1:]
 
 
 def test_an_answer_of_another_form_is_an_error_that_names_it() -> None:

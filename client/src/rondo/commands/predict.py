@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from rondo.batch import BatchJob, BatchPredictions, only_model
+from rondo.batch_files import failures_of
 from rondo.commands.options import JSON, KEY_FILE
 from rondo.commands.output import print_json, print_table
 from rondo.commands.seams import Seams, find_key
@@ -17,6 +18,7 @@ from rondo.gateway_link import checked_url, open_http
 from rondo.inference_link import InferenceLink
 from rondo.predictions import Prediction, ask, read_rows
 from rondo.retry import Patience
+from rondo_core.row_places import row_number
 
 __all__ = ["predict"]
 
@@ -124,7 +126,8 @@ def _predict_batch(
     for line in _warned(job):
         click.echo(line)
     if job.failed_records:
-        click.echo(f"{job.failed_records} did not fit: {target}.failures.jsonl says why")
+        listed = f"{failures_of(target)} lists them for programs, counted from 0"
+        click.echo(f"{job.failed_records} did not fit: {target} says why in their lines, {listed}")
 
 
 def _warned(job: BatchJob) -> Iterator[str]:
@@ -150,7 +153,7 @@ def _predict_rows(link: InferenceLink, model: str, rows: Path, *, in_json: bool)
         print_json(found)
         return
     columns = _columns(found.predictions[0]) if found.predictions else ()
-    table = [(number, *_cells(answer)) for number, answer in enumerate(found.predictions)]
+    table = [(row_number(row), *_cells(answer)) for row, answer in enumerate(found.predictions)]
     print_table(("row", *columns), table)
     click.echo(f"answered by version {found.version} of {found.model}")
 
