@@ -24,17 +24,7 @@ from rondo_inference.domain.multipart import Part, decode_multipart
 from rondo_inference.domain.negotiation import media_parameter, media_type
 from rondo_inference.domain.row_faults import RowFault, decode_good_rows
 
-__all__ = [
-    "Asked",
-    "Field",
-    "Sent",
-    "csv_file",
-    "fields",
-    "has_canvas",
-    "read",
-    "read_sent",
-    "sample_csv",
-]
+__all__ = ["Asked", "Field", "Sent", "fields", "has_canvas", "read", "read_sent", "sample_csv"]
 
 MOST_FIELDS = 300
 """A table with more columns is filled in by nobody; it is asked by CSV."""
@@ -118,6 +108,12 @@ class Sent:
             for key, value in self.values.items()
             if key.startswith(_COLUMN)
         }
+
+    def csv(self) -> bytes:
+        """Return a copy of the file that was chosen; raise Invalid where none was."""
+        if not self.files:
+            raise Invalid("no CSV file was chosen")
+        return bytes(self.files[0].content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,20 +221,9 @@ def read(spec: ModelSpec, sent: Sent) -> Asked:
     if sent.kind != "csv":
         inputs, faults = decode_good_rows(spec, [sent.row])
         return Asked(inputs, tuple(faults))
-    file = csv_file(sent)
+    file = sent.csv()
     inputs, faults = decode_good_rows(spec, csv_rows(file, spec))
     return Asked(inputs, tuple(faults), ignored=ignored_columns(file, spec))
-
-
-def csv_file(sent: Sent) -> bytes:
-    """Return a copy of the CSV that was sent.
-
-    Raises:
-        Invalid: none was chosen.
-    """
-    if not sent.files:
-        raise Invalid("no CSV file was chosen")
-    return bytes(sent.files[0].content)
 
 
 def _pictures(spec: ModelSpec, files: tuple[Part, ...], fit: Fit) -> Asked:

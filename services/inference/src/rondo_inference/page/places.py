@@ -7,7 +7,7 @@ from rondo_core.errors import RowInvalid
 from rondo_core.model_spec import ModelSpec
 from rondo_core.row_places import lines_of, told_row
 from rondo_inference.domain.csv_rows import csv_header
-from rondo_inference.page.forms import Sent, csv_file
+from rondo_inference.page.forms import Sent
 from rondo_inference.page.outcomes import Outcome
 
 __all__ = ["placed", "told_refusal"]
@@ -30,5 +30,5 @@ def _lines(spec: ModelSpec, sent: Sent, rows: Collection[int]) -> Mapping[int, i
     """What is no CSV has no lines."""
     if sent.kind != "csv":
         return {}
-    file = csv_file(sent)
+    file = sent.csv()
     return lines_of(file, rows, header=bool(csv_header(file, spec)))
