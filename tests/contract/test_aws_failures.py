@@ -315,14 +315,16 @@ def test_assembly_that_somebody_else_finished_is_a_success(
 # --- messages ---------------------------------------------------------------------------------
 
 
-def test_event_that_sns_refuses_is_unavailable(aws_script: ScriptedAws, ports: AwsPorts) -> None:
+def test_event_that_sns_fails_to_take_is_unavailable(
+    aws_script: ScriptedAws, ports: AwsPorts
+) -> None:
     body = b"""<PublishBatchResponse><PublishBatchResult><Failed><member><Id>0</Id>
     <Code>InternalError</Code><SenderFault>false</SenderFault></member></Failed><Successful/>
     </PublishBatchResult></PublishBatchResponse>"""
     aws_script.answers = [IDENTITY, Answer(200, body, {"Content-Type": "text/xml"})]
     publish = ports.publish("rondo/test")
 
-    with pytest.raises(Unavailable, match=r"1 of 1 events refused.*InternalError"):
+    with pytest.raises(Unavailable, match=r"1 of 1 events failed.*InternalError"):
         publish(EVENT)
 
 

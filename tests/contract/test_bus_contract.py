@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rondo_core.cloud_events import decode_event
+from rondo_core.errors import EventsRefused
 from rondo_core.events import (
     EvaluationRequested,
     Event,
@@ -105,6 +106,25 @@ def test_publish_of_many_reaches_the_queue_in_batches_of_ten_at_most(
     assert sorted(received, key=lambda event: event.event_id) == sorted(
         events, key=lambda event: event.event_id
     )
+
+
+def test_event_that_is_too_long_is_refused_by_name_and_all_others_are_out(
+    ports: Harness, name: str
+) -> None:
+    head: dict[str, Any] = {"run_id": name, "occurred_at": AT, "model": "m", "version": 1}
+    events: list[Event] = [
+        VersionHeld(event_id=f"{name}/{number}", reason=reason, **head)
+        for number, reason in enumerate(["a", "x" * 262_144, "c", "d" * 200_000, "e" * 200_000])
+    ]
+
+    with pytest.raises(EventsRefused) as told:
+        ports.publish(*events)
+
+    assert list(told.value.reasons) == [f"{name}/1"]
+    assert told.value.reasons[f"{name}/1"]
+    received = events_of(receive_all(ports.source("dispatcher"), 4))
+    expected = [event for event in events if event.event_id != f"{name}/1"]
+    assert sorted(received, key=repr) == sorted(expected, key=repr)
 
 
 def test_publish_of_nothing_does_nothing(ports: Harness) -> None:

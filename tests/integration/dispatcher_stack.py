@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
@@ -168,6 +169,11 @@ class DispatcherStack(Others):
 
     def log(self) -> str:
         return self._supervisor.log_path(self._program.name).read_text()
+
+    def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self._program.env['HEALTH_PORT']}/metrics"
+        with urllib.request.urlopen(url) as answer:
+            return str(answer.read().decode())
 
     def execution(self) -> str:
         states, names = self.ports.client("stepfunctions"), self.ports.names

@@ -91,6 +91,7 @@ class Backstage:
                 jobs=self._jobs,
                 publish=self.bus.publish,
                 clock=clock,
+                metrics=self.metrics,
                 lease_seconds=5.0,
             ),
         )

@@ -19,7 +19,10 @@ class Publish(Protocol):
         twice: receivers compare the deterministic ``event_id`` or the row. Order is not kept.
 
         Raises:
-            Unavailable: at least one event was not accepted; publish them all again.
+            EventsRefused: the topic will never take those that the error names, whoever tries; it
+                accepted all others.
+            Unavailable: at least one event was not accepted, and may be later; publish them all
+                again.
         """
         ...
 

@@ -3,6 +3,7 @@
 RondoError
 ├── Invalid          never retry: dead-letter the message, answer 4xx
 │   ├── EventInvalid     a message that is not one of our events
+│   ├── EventsRefused    events that the topic will never take (``reasons`` says which and why)
 │   ├── SpecInvalid      a model spec that breaks a rule
 │   ├── HeaderInvalid    a safetensors header that breaks a rule
 │   ├── LayoutMismatch   arrays that are not the model's layers
@@ -17,13 +18,14 @@ RondoError
 └── Unavailable      try again later with backoff (503)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = [
     "Conflict",
     "EmptyRound",
     "EncodingInvalid",
     "EventInvalid",
+    "EventsRefused",
     "HeaderInvalid",
     "Invalid",
     "LayoutMismatch",
@@ -60,6 +62,19 @@ class Unavailable(RondoError):
 
 class EventInvalid(Invalid):
     """The message is not an event that we know; the text names the path and the rule."""
+
+
+class EventsRefused(Invalid):
+    """The topic says that it will never take these events; it took all others of the call.
+
+    Attributes:
+        reasons: id of each event -> what the topic said of it.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        said = ", ".join(f"{event_id}: {reason}" for event_id, reason in reasons.items())
+        super().__init__(f"the topic refuses {said}")
+        self.reasons = dict(reasons)
 
 
 class SpecInvalid(Invalid):

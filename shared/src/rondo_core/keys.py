@@ -17,6 +17,8 @@ __all__ = [
     "UPDATE_PREFIX",
     "VERSION_PREFIX",
     "alias_key",
+    "aside_key",
+    "aside_pk",
     "assign_key",
     "attempt_pk",
     "attempts_of",
@@ -70,6 +72,11 @@ def model_pk(model: str) -> str:
 def outbox_pk(service: str) -> str:
     """Partition of a service's unpublished events."""
     return f"OUTBOX#{service}"
+
+
+def aside_pk(service: str) -> str:
+    """Partition of a service's events that the topic refused."""
+    return f"ASIDE#{service}"
 
 
 def run_key(run_id: str) -> Key:
@@ -168,3 +175,8 @@ def client_key(model: str, client_id: str) -> Key:
 def outbox_key(service: str, event_id: str) -> Key:
     """Key of an event that a service still has to publish."""
     return Key(outbox_pk(service), event_id)
+
+
+def aside_key(service: str, event_id: str) -> Key:
+    """Key of an event that the topic refused."""
+    return Key(aside_pk(service), event_id)

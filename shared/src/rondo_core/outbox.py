@@ -1,21 +1,20 @@
 """The transactional outbox: an event is a row of its commit until it is published.
 
-The service publishes right after the commit; ``relay``, called by its sweep, finds what a crash
-left behind.
+The service publishes right after the commit; `rondo_core.relay`, called by its sweep, finds what a
+crash left behind.
 """
 
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Iterable, Mapping
 
 from rondo_core.bus import Publish
-from rondo_core.cloud_events import decode_event, encode_event, traceparent_of
+from rondo_core.cloud_events import encode_event
+from rondo_core.errors import EventsRefused
 from rondo_core.events import Event
-from rondo_core.keys import outbox_key, outbox_pk
-from rondo_core.rows import OutboxRow, from_item, to_item
+from rondo_core.keys import outbox_key
+from rondo_core.rows import OutboxRow, to_item
 from rondo_core.run_store import MAX_CHANGES, Delete, Put, RunStore
-from rondo_core.tracing import resumed
 
-__all__ = ["outbox_put", "publish_now", "relay"]
+__all__ = ["outbox_put", "publish_now"]
 
 
 def outbox_put(event: Event, *, service: str, traceparent: str = "") -> Put:
@@ -34,30 +33,25 @@ def outbox_put(event: Event, *, service: str, traceparent: str = "") -> Put:
 
 def publish_now(
     events: Iterable[Event], *, service: str, store: RunStore, publish: Publish
-) -> None:
+) -> Mapping[str, str]:
     """Publish events whose commit succeeded, then drop their rows. Safe to call twice.
+
+    Returns:
+        What the topic will never take: event id -> why. Whoever made the commit need not care:
+        these rows stay too, and the relay sets them aside.
 
     Raises:
         Unavailable: not all were published; the rows stay for the relay.
     """
-    batch = tuple(events)
+    batch, refused = tuple(events), dict[str, str]()
     if not batch:
-        return
-    publish(*batch)
-    for start in range(0, len(batch), MAX_CHANGES):
-        block = batch[start : start + MAX_CHANGES]
-        store.commit(*(Delete(outbox_key(service, event.event_id)) for event in block))
-
-
-def relay(*, service: str, store: RunStore, publish: Publish) -> int:
-    """Publish everything that the service's outbox still holds; return how many events that were.
-
-    Raises:
-        Unavailable: the bus or the store did not answer; what is left stays.
-    """
-    rows = [from_item(item, OutboxRow) for item in store.query(outbox_pk(service))]
-    for trace, group in groupby(rows, key=lambda row: traceparent_of(row.body)):
-        with resumed(trace):
-            events = [decode_event(row.body) for row in group]
-            publish_now(events, service=service, store=store, publish=publish)
-    return len(rows)
+        return refused
+    try:
+        publish(*batch)
+    except EventsRefused as exc:
+        refused = exc.reasons
+    out = [event.event_id for event in batch if event.event_id not in refused]
+    for start in range(0, len(out), MAX_CHANGES):
+        block = out[start : start + MAX_CHANGES]
+        store.commit(*(Delete(outbox_key(service, event_id)) for event_id in block))
+    return refused

@@ -25,6 +25,7 @@ __all__ = [
     "RunPointerRow",
     "RunRow",
     "RunState",
+    "SetAsideRow",
     "UpdateRow",
     "UpdateState",
     "VersionRow",
@@ -201,6 +202,13 @@ class OutboxRow(AnyRow, frozen=True, kw_only=True):
 
     body: str
     """The event as CloudEvents JSON."""
+
+
+class SetAsideRow(OutboxRow, frozen=True, kw_only=True):
+    """``ASIDE#service / event id``: an event that the topic refused, until a person looks at it."""
+
+    reason: str
+    set_aside_at: datetime
 
 
 Row = TypeVar("Row", bound=AnyRow)

@@ -23,6 +23,7 @@ __all__ = [
 CounterName = Literal[
     "rondo_events_handled_total",
     "rondo_events_dead_lettered_total",
+    "rondo_events_set_aside_total",
     "rondo_loop_failures_total",
     "rondo_rounds_opened_total",
     "rondo_rounds_sealed_total",

@@ -82,6 +82,7 @@ class World(RoundRows[WatchedRunStore, CountingModelStore]):
             jobs=self.jobs,
             publish=self.bus.publish,
             clock=self.clock,
+            metrics=self.metrics,
             lease_seconds=lease_seconds,
         )
 

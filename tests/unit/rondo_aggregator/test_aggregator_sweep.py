@@ -1,11 +1,13 @@
 """The sweep: what was lost is asked for again, what is merely in progress is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from rondo_aggregator.domain.attempt import SERVICE
-from rondo_core.events import VersionCommitted
+from rondo_core.errors import Unavailable
+from rondo_core.events import Event, VersionCommitted
 from rondo_core.keys import round_key
 from rondo_core.outbox import outbox_put
 from rondo_core.run_store import Put, Update
@@ -184,8 +186,8 @@ def test_each_update_is_counted_once_when_the_owner_dies_and_the_sweep_finishes(
     assert len(world.published(VersionCommitted)) == 1
 
 
-def test_what_a_crash_left_in_the_outbox_is_published(world: World) -> None:
-    event = VersionCommitted(
+def committed(world: World) -> VersionCommitted:
+    return VersionCommitted(
         event_id=ATTEMPT.event_id("VersionCommitted"),
         run_id="run-1",
         occurred_at=world.clock.now(),
@@ -194,12 +196,33 @@ def test_what_a_crash_left_in_the_outbox_is_published(world: World) -> None:
         version=1,
         sha256="a" * 64,
     )
+
+
+def test_what_a_crash_left_in_the_outbox_is_published(world: World) -> None:
+    event = committed(world)
     world.store.commit(outbox_put(event, service=SERVICE))
 
     world.sweeper()()
 
     assert world.bus.published == [event]
     assert world.store.query("OUTBOX#aggregator") == []
+
+
+def test_a_topic_that_does_not_answer_keeps_no_update_waiting(world: World) -> None:
+    def no_answer(*_: Event) -> None:
+        raise Unavailable("no bus")
+
+    world.open_round()
+    world.submit("ada")
+    world.store.commit(outbox_put(committed(world), service=SERVICE))
+    sweep = replace(world.sweeper(), publish=no_answer)
+
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            sweep()
+        world.clock.advance(1.0)
+
+    assert [task.arguments for task in world.asked()] == [{"clients": ["ada"]}]
 
 
 def test_a_row_that_cannot_be_read_does_not_keep_others_waiting(world: World) -> None:

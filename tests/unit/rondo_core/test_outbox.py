@@ -6,20 +6,21 @@ from rondo_core.cloud_events import decode_event
 from rondo_core.errors import Unavailable
 from rondo_core.events import Event, RunFinished
 from rondo_core.keys import outbox_key, outbox_pk
-from rondo_core.outbox import outbox_put, publish_now, relay
+from rondo_core.outbox import outbox_put, publish_now
 from rondo_core.run_store import MAX_CHANGES
 from rondo_core.testing import MemoryBus, MemoryRunStore
+from rondo_core.testing.bus import LARGEST_MESSAGE_BYTES
 
 SERVICE = "dispatcher"
 
 
-def finished(number: int = 0) -> RunFinished:
+def finished(number: int = 0, *, reason: str = "") -> RunFinished:
     return RunFinished(
         event_id=f"RunFinished/run-{number}",
         run_id=f"run-{number}",
         occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
         state="FINISHED",
-        reason="",
+        reason=reason,
     )
 
 
@@ -96,31 +97,23 @@ def test_more_events_than_one_commit_takes_are_all_dropped(
     assert waiting(store) == []
 
 
-def test_crash_between_write_and_publish_is_made_good_by_the_relay(
+def test_what_the_topic_refuses_stays_for_the_relay_and_nothing_else_does(
     store: MemoryRunStore, bus: MemoryBus
 ) -> None:
+    events = [finished(0), finished(1, reason="x" * LARGEST_MESSAGE_BYTES), finished(2)]
+    store.commit(*(outbox_put(event, service=SERVICE) for event in events))
+
+    refused = publish_now(events, service=SERVICE, store=store, publish=bus.publish)
+
+    assert list(refused) == waiting(store) == ["RunFinished/run-1"]
+    assert f"bytes are over {LARGEST_MESSAGE_BYTES}" in refused["RunFinished/run-1"]
+    assert bus.published == [finished(0), finished(2)]
+
+
+def test_what_was_not_published_stays(store: MemoryRunStore) -> None:
     store.commit(outbox_put(finished(), service=SERVICE))
+
     with pytest.raises(Unavailable):
         publish_now([finished()], service=SERVICE, store=store, publish=_DeafBus())
-    assert waiting(store) == ["RunFinished/run-0"]
-
-    relayed = relay(service=SERVICE, store=store, publish=bus.publish)
-
-    assert (relayed, bus.published, waiting(store)) == (1, [finished()], [])
-    assert relay(service=SERVICE, store=store, publish=bus.publish) == 0
-
-
-def test_relay_leaves_the_rows_of_other_services(store: MemoryRunStore, bus: MemoryBus) -> None:
-    store.commit(outbox_put(finished(), service="evaluator"))
-
-    assert relay(service=SERVICE, store=store, publish=bus.publish) == 0
-    assert len(store.query(outbox_pk("evaluator"))) == 1
-
-
-def test_relay_that_cannot_publish_keeps_the_rows(store: MemoryRunStore) -> None:
-    store.commit(outbox_put(finished(), service=SERVICE))
-
-    with pytest.raises(Unavailable):
-        relay(service=SERVICE, store=store, publish=_DeafBus())
 
     assert waiting(store) == ["RunFinished/run-0"]

@@ -17,7 +17,7 @@ from rondo_core.layout import Float32Array
 from rondo_core.model_rows import AliasRow, SpecRow
 from rondo_core.model_spec import ModelSpec, encode_model_spec, parse_model_spec
 from rondo_core.model_store import holdout_key, spec_key, weights_key
-from rondo_core.outbox import relay
+from rondo_core.relay import relay
 from rondo_core.rows import HeadRow, RunRow, VersionRow, from_item, to_item
 from rondo_core.run_store import Change, Put
 from rondo_core.telemetry import Metrics
@@ -255,7 +255,13 @@ def test_a_crash_between_commit_and_publish_is_mended_by_the_relay(world: World)
     assert world.published == []
     world.bus_is_down = False
 
-    relay(service="evaluator", store=world.store, publish=world.ports.publish)
+    relay(
+        service="evaluator",
+        store=world.store,
+        publish=world.ports.publish,
+        clock=world.ports.clock,
+        metrics=world.ports.metrics,
+    )
 
     assert [type(fact) for fact in world.published] == [VersionPromoted]
     assert world.store.query(outbox_pk("evaluator")) == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rondo_core.errors import Unavailable
+from rondo_core.errors import EventsRefused, Unavailable
 from rondo_core.events import Event, RunFinished
 from rondo_core.run_store import Item, Key, Put
 from rondo_core.testing import MemoryRunStore
@@ -14,6 +14,11 @@ from rondo_gateway.handlers.grouping import Grouped, GroupedPublish, SharedReads
 
 TIMEOUT = 10
 KEY = Key("a", "b")
+
+
+def finished(name: str) -> RunFinished:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    return RunFinished(event_id=name, run_id="r", occurred_at=at, state="FINISHED", reason="")
 
 
 class Gate:
@@ -85,15 +90,42 @@ def test_an_error_is_everybodys_and_is_forgotten_by_the_next_call() -> None:
 def test_events_of_several_threads_go_out_whole_and_in_one_batch() -> None:
     sent: list[tuple[Event, ...]] = []
     publish = GroupedPublish(lambda *events: sent.append(events))
-    at = datetime(2026, 1, 2, tzinfo=UTC)
-    events = [
-        RunFinished(event_id=name, run_id="r", occurred_at=at, state="FINISHED", reason="")
-        for name in "ab"
-    ]
+    events = [finished(name) for name in "ab"]
 
     publish(*events)
 
     assert sent == [tuple(events)]
+
+
+def test_an_event_that_the_topic_refuses_fails_its_own_call_alone() -> None:
+    began, go_on = threading.Event(), threading.Event()
+    sent: list[list[str]] = []
+
+    def topic(*events: Event) -> None:
+        names = [event.event_id for event in events]
+        sent.append(sorted(names))
+        began.set()
+        assert go_on.wait(TIMEOUT)
+        if "bad" in names:
+            raise EventsRefused({"bad": "too long"})
+
+    publish = GroupedPublish(topic)
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(publish, finished("first"))
+        assert began.wait(TIMEOUT)
+        others = {name: threads.submit(publish, finished(name)) for name in ("good", "bad")}
+        grouped = publish._grouped  # noqa: SLF001  (there is no other sign of it)
+        while len(grouped._open.items) < 2:  # noqa: SLF001
+            wait(others.values(), timeout=0.001)
+        go_on.set()
+
+        first.result(TIMEOUT)
+        others["good"].result(TIMEOUT)
+        with pytest.raises(EventsRefused) as told:
+            others["bad"].result(TIMEOUT)
+
+    assert told.value.reasons == {"bad": "too long"}
+    assert sent == [["first"], ["bad", "good"]]
 
 
 def test_a_row_that_is_wanted_again_is_read_again() -> None:

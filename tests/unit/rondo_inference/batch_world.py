@@ -84,7 +84,11 @@ class BatchWorld:
         self.export = prices_export(1)
         self.export.store(self.store)
         self.sweeper = BatchSweeper(
-            ports=self.ports, hints=self.hints, lanes=self.limits.lanes, lease_seconds=5.0
+            ports=self.ports,
+            hints=self.hints,
+            lanes=self.limits.lanes,
+            lease_seconds=5.0,
+            metrics=self.metrics,
         )
 
     def new_worker(self) -> BatchWorker:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rondo_core.errors import Conflict, Invalid, NotFound, Unavailable
-from rondo_core.events import BatchRequested
+from rondo_core.events import BatchRequested, Event
 from rondo_core.outbox import outbox_put
 from rondo_core.run_store import Put
 from rondo_inference.batch.sweep import ask_for_plans
@@ -705,6 +705,24 @@ def test_an_event_that_was_not_published_is_published_by_the_sweep(world: BatchW
     world.sweep()
 
     assert world.bus.published[-1] == event
+
+
+def test_a_topic_that_does_not_answer_keeps_no_job_waiting(world: BatchWorld) -> None:
+    def no_answer(*_: Event) -> None:
+        raise Unavailable("no bus")
+
+    job_id = world.make(ROWS)
+    event = requested_event(world.job(job_id), world.clock.now())
+    world.rows.commit(outbox_put(event, service="batch"))
+    world.hints.waiting.clear()
+    sweep = replace(world.sweeper, ports=replace(world.ports, publish=no_answer))
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            sweep()
+        world.clock.advance(5.1)
+
+    assert list(world.hints.waiting) == [("plan", job_id)]
 
 
 def test_a_row_of_another_release_does_not_stop_the_sweep(world: BatchWorld) -> None:

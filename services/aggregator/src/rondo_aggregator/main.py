@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _intake(settings: AggregatorSettings) -> None:
-    aws, jobs = connect(settings), CeleryJobs(new_app(settings))
+    aws, jobs, metrics = connect(settings), CeleryJobs(new_app(settings)), Metrics()
     run_worker(
         source=aws.event_source(SERVICE),
         handlers=intake_handlers(jobs),
@@ -58,11 +58,12 @@ def _intake(settings: AggregatorSettings) -> None:
             jobs=jobs,
             publish=aws.publish(f"rondo/{SERVICE}"),
             clock=SystemClock(),
+            metrics=metrics,
             lease_seconds=settings.lease_seconds,
         ),
         sweep_seconds=settings.sweep_seconds,
         settings=settings,
-        metrics=Metrics(),
+        metrics=metrics,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rondo_core.aws import connect
 from rondo_core.clock import SystemClock
 from rondo_core.events import EvaluationRequested
-from rondo_core.outbox import relay
+from rondo_core.relay import relay
 from rondo_core.service import run_worker
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import Metrics, configure_logging
@@ -41,7 +41,14 @@ def main() -> None:
         run_worker(
             source=aws.event_source(SERVICE),
             handlers={EvaluationRequested: partial(on_evaluation_requested, ports=ports)},
-            sweep=partial(relay, service=SERVICE, store=ports.store, publish=ports.publish),
+            sweep=partial(
+                relay,
+                service=SERVICE,
+                store=ports.store,
+                publish=ports.publish,
+                clock=ports.clock,
+                metrics=metrics,
+            ),
             sweep_seconds=settings.sweep_seconds,
             settings=settings,
             metrics=metrics,

@@ -52,7 +52,7 @@ def _ports(settings: BatchSettings) -> Ports:
 
 
 def _intake(settings: BatchSettings) -> None:
-    hints = CeleryHints(new_app(SERVICE, settings))
+    hints, metrics = CeleryHints(new_app(SERVICE, settings)), Metrics()
     run_worker(
         source=connect(settings).event_source(SERVICE),
         handlers={BatchRequested: partial(ask_for_plans, hints=hints)},
@@ -61,10 +61,11 @@ def _intake(settings: BatchSettings) -> None:
             hints=hints,
             lanes=settings.lanes,
             lease_seconds=settings.lease_seconds,
+            metrics=metrics,
         ),
         sweep_seconds=settings.sweep_seconds,
         settings=settings,
-        metrics=Metrics(),
+        metrics=metrics,
     )
 
 

@@ -10,9 +10,10 @@ from botocore.parsers import ResponseParserError
 
 from rondo_core.errors import Invalid, Unavailable
 
-__all__ = ["answered", "error_code", "pauses"]
+__all__ = ["INVALID_CODES", "answered", "error_code", "pauses"]
 
-_INVALID_CODES = frozenset({"InvalidParameterValue", "ValidationError", "ValidationException"})
+INVALID_CODES = frozenset({"InvalidParameterValue", "ValidationError", "ValidationException"})
+"""What AWS calls a request that breaks a rule, in whatever service."""
 
 
 def error_code(exc: ClientError) -> str:
@@ -36,7 +37,7 @@ def answered(what: str) -> Iterator[None]:
         raise Invalid(f"{what}: {exc}") from exc
     except ClientError as exc:
         code, text = error_code(exc), exc.response.get("Error", {}).get("Message", "")
-        kind = Invalid if code in _INVALID_CODES else Unavailable
+        kind = Invalid if code in INVALID_CODES else Unavailable
         raise kind(f"{what}: {code}: {text}") from exc
     except (BotoCoreError, ResponseParserError) as exc:
         raise Unavailable(f"{what}: {exc}") from exc

@@ -11,7 +11,7 @@ import numpy as np
 from rondo_core.bus import Delivery
 from rondo_core.clock import Clock
 from rondo_core.cloud_events import decode_event, encode_event
-from rondo_core.errors import EventInvalid
+from rondo_core.errors import EventInvalid, EventsRefused
 from rondo_core.events import EVENT_TYPES, Event
 from rondo_core.testing.clock import ManualClock
 from rondo_core.topology import MAX_RECEIVES, QUEUES, QueueSpec
@@ -20,6 +20,8 @@ from rondo_core.tracing import span, traceparent
 __all__ = ["MemoryBus", "MemoryEventSource"]
 
 BATCH = 10
+LARGEST_MESSAGE_BYTES = 256 * 1024
+"""As SNS's."""
 IDLE_SECONDS = 0.005
 """How long an empty ``receive`` really waits, so that a loop in a thread does not spin."""
 
@@ -143,11 +145,18 @@ class MemoryBus:
         self._sources = {spec.service: MemoryEventSource(spec, clock, rng) for spec in QUEUES}
 
     def publish(self, *events: Event) -> None:
-        """Put events on the topic; each goes through its JSON form."""
+        """Put events on the topic; each goes through its JSON form, and none may be too long."""
+        refused: dict[str, str] = {}
         with span("publish", kind="producer"):
             trace = traceparent()
             for event in events:
-                self.publish_body(encode_event(event, source="rondo/memory", traceparent=trace))
+                body = encode_event(event, source="rondo/memory", traceparent=trace)
+                if (size := len(body.encode())) > LARGEST_MESSAGE_BYTES:
+                    refused[event.event_id] = f"{size} bytes are over {LARGEST_MESSAGE_BYTES}"
+                else:
+                    self.publish_body(body)
+            if refused:
+                raise EventsRefused(refused)
 
     def publish_body(self, body: str) -> None:
         """Put a raw body on the topic, as the state machine does; the filters look at its ``type``.

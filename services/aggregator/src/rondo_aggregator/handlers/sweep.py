@@ -10,10 +10,11 @@ from rondo_core.bus import Publish
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid
 from rondo_core.model_store import ModelStore
-from rondo_core.outbox import relay
+from rondo_core.relay import relay
 from rondo_core.rows import RoundRow, Row, UpdateRow, from_item
 from rondo_core.run_store import Item, RunStore
 from rondo_core.sightings import Sightings
+from rondo_core.telemetry import Metrics
 
 __all__ = ["Sweeper"]
 
@@ -40,6 +41,7 @@ class Sweeper:
     jobs: Jobs
     publish: Publish
     clock: Clock
+    metrics: Metrics
     lease_seconds: float
     sightings: Sightings = field(default_factory=Sightings)
 
@@ -49,7 +51,18 @@ class Sweeper:
         Raises:
             Unavailable: a store, the bus or the broker did not answer; the next sweep begins anew.
         """
-        relay(service=SERVICE, store=self.store, publish=self.publish)
+        try:
+            relay(
+                service=SERVICE,
+                store=self.store,
+                publish=self.publish,
+                clock=self.clock,
+                metrics=self.metrics,
+            )
+        finally:  # a topic that does not take an event keeps no round waiting
+            self._sweep_rounds()
+
+    def _sweep_rounds(self) -> None:
         rounds = list(_readable(self.store.active("round"), RoundRow))
         begun = {round_.run_id for round_ in rounds if round_.state in {"PENDING", "OPEN"}}
         for round_ in rounds:

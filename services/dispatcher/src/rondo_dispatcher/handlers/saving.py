@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from rondo_core.errors import Unavailable
 from rondo_core.events import Event, RoundAborted, RoundOpened, RoundSealed
-from rondo_core.outbox import outbox_put, publish_now, relay
+from rondo_core.outbox import outbox_put, publish_now
+from rondo_core.relay import relay
 from rondo_core.run_store import MAX_CHANGES, CommitConflict
 from rondo_core.telemetry import CounterName
 from rondo_dispatcher.domain.plan import Plan
@@ -95,4 +96,10 @@ def publish_left(*, ports: Ports) -> int:
     Raises:
         Unavailable: not all were published; the rows stay.
     """
-    return relay(service=SERVICE, store=ports.store, publish=ports.publish)
+    return relay(
+        service=SERVICE,
+        store=ports.store,
+        publish=ports.publish,
+        clock=ports.clock,
+        metrics=ports.metrics,
+    )

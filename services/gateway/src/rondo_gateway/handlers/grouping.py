@@ -6,12 +6,13 @@ for its end, and then one call serves all who came meanwhile: nobody waits for a
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 from rondo_core.bus import Publish
+from rondo_core.errors import EventsRefused
 from rondo_core.events import Event
 from rondo_core.run_store import Item, Key, RunStore
 from rondo_core.tracing import resumed, traceparent
@@ -78,11 +79,18 @@ class GroupedPublish:
     """
 
     def __init__(self, publish: Publish) -> None:
-        self._grouped: Grouped[_Call, None] = Grouped(partial(_publish_all, publish))
+        self._grouped: Grouped[_Call, Mapping[str, str]] = Grouped(partial(_publish_all, publish))
 
     def __call__(self, *events: Event) -> None:
-        """Publish events. Where another thread's event was not accepted, this call fails too."""
-        self._grouped((traceparent(), events))
+        """Publish events.
+
+        Where another thread's event was not accepted, this call fails too; not so where the topic
+        will never take the other's.
+        """
+        refused = self._grouped((traceparent(), events))
+        own = {one.event_id: refused[one.event_id] for one in events if one.event_id in refused}
+        if own:
+            raise EventsRefused(own)
 
 
 class SharedReads:
@@ -110,11 +118,20 @@ class SharedReads:
         return grouped(None)
 
 
-def _publish_all(publish: Publish, calls: Sequence[_Call]) -> None:
-    """Publish all at once, or, where calls are traced, the events of each trace."""
+def _publish_all(publish: Publish, calls: Sequence[_Call]) -> Mapping[str, str]:
+    """Publish all at once, or, where calls are traced, the events of each trace.
+
+    Returns:
+        What the topic will never take: event id -> why.
+    """
+    refused: dict[str, str] = {}
     by_trace: dict[str, list[Event]] = defaultdict(list)
     for trace, events in calls:
         by_trace[trace] += events
     for trace, of_trace in by_trace.items():
         with resumed(trace):
-            publish(*of_trace)
+            try:
+                publish(*of_trace)
+            except EventsRefused as exc:
+                refused |= exc.reasons
+    return refused

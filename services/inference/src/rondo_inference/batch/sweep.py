@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from rondo_core.errors import Invalid
 from rondo_core.events import BatchRequested
-from rondo_core.outbox import relay
+from rondo_core.relay import relay
 from rondo_core.rows import from_item
 from rondo_core.run_store import Delete
 from rondo_core.sightings import Sightings
+from rondo_core.telemetry import Metrics
 from rondo_core.tracing import resumed
 from rondo_inference.batch.ending import end_job, read_job
 from rondo_inference.batch.planning import ask_for_chunks
@@ -47,6 +48,7 @@ class BatchSweeper:
         lanes: chunks of a job that are asked for at a time.
         lease_seconds: a job that did not move for this long is asked for again; measured on this
             process's monotonic clock.
+        metrics: counts what the topic refuses.
         sightings: what this process saw in earlier sweeps.
     """
 
@@ -54,6 +56,7 @@ class BatchSweeper:
     hints: Hints
     lanes: int
     lease_seconds: float
+    metrics: Metrics
     sightings: Sightings = field(default_factory=Sightings)
 
     def __call__(self) -> None:
@@ -62,7 +65,18 @@ class BatchSweeper:
         Raises:
             Unavailable: a store, the bus or the broker did not answer; the next sweep begins anew.
         """
-        relay(service=SERVICE, store=self.ports.rows, publish=self.ports.publish)
+        try:
+            relay(
+                service=SERVICE,
+                store=self.ports.rows,
+                publish=self.ports.publish,
+                clock=self.ports.clock,
+                metrics=self.metrics,
+            )
+        finally:  # a topic that does not take an event keeps no job waiting
+            self._sweep_jobs()
+
+    def _sweep_jobs(self) -> None:
         for item in self.ports.rows.active("batch"):
             try:
                 if item["SK"] == "LINKS":
