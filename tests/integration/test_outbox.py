@@ -57,7 +57,8 @@ def test_an_event_that_the_topic_refuses_is_set_aside_and_those_after_it_are_del
     refused = aborted("x" * 256 * 1024)
     with pytest.raises(EventsRefused):  # so it is the topic that says so
         stack.ports.publish("rondo/test")(refused)
-    for event in (refused, *others):
+    events: list[Event] = [refused, *others]
+    for event in events:
         store.commit(outbox_put(event, service=SERVICE))
     first, *_ = store.query(outbox_pk(SERVICE))
     assert first["SK"] == refused.event_id

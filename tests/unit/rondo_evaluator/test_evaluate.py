@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from rondo_core.errors import NotFound, Unavailable
+from rondo_core.errors import EventsRefused, NotFound, Unavailable
 from rondo_core.events import EvaluationRequested, Event, RunProgress, VersionHeld, VersionPromoted
 from rondo_core.exports import ONNX_FILE, export_file_key, export_index_key, parse_export_index
 from rondo_core.holdout import encode_holdout
@@ -265,6 +265,22 @@ def test_a_crash_between_commit_and_publish_is_mended_by_the_relay(world: World)
 
     assert [type(fact) for fact in world.published] == [VersionPromoted]
     assert world.store.query(outbox_pk("evaluator")) == []
+
+
+def test_a_verdict_that_the_topic_refuses_is_given_all_the_same_and_left_to_the_relay(
+    world: World,
+) -> None:
+    def refuse(*events: Event) -> None:
+        raise EventsRefused({event.event_id: "too long" for event in events})
+
+    world.finished_run("run-1", GOOD)
+    world.ports = replace(world.ports, publish=refuse)
+
+    world.evaluate("run-1")
+
+    assert world.champion() is not None
+    assert world.workflow.answers["token"] == {"outcome": "promoted"}
+    assert len(world.store.query(outbox_pk("evaluator"))) == 1
 
 
 def test_an_export_that_disagrees_with_keras_is_held_with_the_reason(world: World) -> None:
