@@ -13,6 +13,7 @@ from rondo_inference.domain.batching import BatchLimits, DeadlinePassed, QueueFu
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.stats import Duration, Stats
+from rondo_inference.tally import tally
 
 CHEAP = 1e-4  # seconds that a row is said to cost: the loop has as much to do as an engine
 SLOW = 1.0  # seconds that a row is said to cost, so that nothing is computed in the loop
@@ -59,8 +60,9 @@ async def settle() -> None:
 
 def counts(stats: Stats) -> tuple[list[int], int]:
     """Return how often each step was counted, and how many runs there were."""
-    steps = (stats.queued, *stats.steps.durations)
-    return [stats.success.count, *(step.count for step in steps)], stats.infer.count
+    told = tally(stats)
+    steps = (told.queued, *told.steps.durations)
+    return [told.success.count, *(step.count for step in steps)], told.infer.count
 
 
 def flat(outputs: Sequence[Tensors]) -> list[list[float]]:
@@ -106,7 +108,8 @@ def test_a_request_that_is_alone_is_computed_before_anything_else() -> None:
         outputs = asyncio.run(ask(batcher))
 
     assert flat([outputs]) == [[2, 4]]
-    assert (batcher.stats.rows, batcher.stats.success.count) == (2, 1)
+    told = tally(batcher.stats)
+    assert (told.rows, told.success.count) == (2, 1)
 
 
 def test_requests_of_one_turn_are_merged_in_their_order() -> None:
@@ -160,7 +163,7 @@ def test_of_cheap_rows_an_engine_takes_half_and_then_goes_on_without_the_loop() 
     assert flat(outputs) == [[2 * n] for n in range(16)]
     assert gate.batches == [8, 4, 4]
     assert len(gate.threads) == 1  # another one would have to be woken for each
-    assert batcher.stats.queued.count == 16
+    assert tally(batcher.stats).queued.count == 16
 
 
 def await_batches(gate: Gate, count: int) -> None:
@@ -331,15 +334,36 @@ def test_who_shares_a_run_saw_all_of_it_and_a_request_in_parts_saw_them_all() ->
     stats.ran(4, (0.0, 0.010, 0.0), 0, parts=1, first=1)
     stats.ran(4, (0.0, 0.010, 0.0), 0, parts=1, first=0)
 
-    _, computing, _ = stats.steps.durations
+    told = tally(stats)
+    _, computing, _ = told.steps.durations
     assert (computing.count, computing.ns) == (4, 26_000_000)
-    assert (stats.infer.count, stats.rows) == (3, 11)
-    by_rows = [(rows, steps.durations[1]) for rows, steps in stats.batches.items()]
+    assert (told.infer.count, told.rows) == (3, 11)
+    by_rows = [(rows, steps.durations[1]) for rows, steps in told.batches]
     assert by_rows == [(3, Duration(1, 2_000_000)), (4, Duration(2, 20_000_000))]
-    runs = stats.run_steps
-    found = [round(seconds, 6) for seconds in (runs.merging, runs.computing, runs.cutting)]
-    assert (runs.count, found) == (3, [0.001, 0.022, 0.003])
-    assert stats.batch_rows.cumulative()[1:3] == [("2.0", 0.0), ("4.0", 3.0)]
+    runs = told.run_steps
+    assert runs.count == 3
+    assert runs.seconds == pytest.approx((0.001, 0.022, 0.003))
+    assert told.batch_rows.cumulative()[1:3] == [("2.0", 0.0), ("4.0", 3.0)]
+
+
+def test_who_is_computed_alone_counts_with_those_that_wait() -> None:
+    stats = Stats()
+    stats.ran_alone(2, 0.004, 7)
+    stats.began(0.002)
+    stats.ran(2, (0.001, 0.002, 0.003), 8, parts=1, first=1)
+    stats.answered(0.020)
+
+    told = tally(stats)
+
+    assert (told.rows, told.success, told.queued) == (
+        4,
+        Duration(2, 24_000_000),
+        Duration(2, 2_000_000),
+    )
+    assert [one.count for one in (told.request, told.queue, told.infer, told.batch_rows)] == [2] * 4
+    assert told.queue.cumulative()[0] == ("0.0001", 1.0)
+    assert told.steps.seconds == pytest.approx((0.001, 0.006, 0.003))
+    assert (told.steps.count, told.run_steps.count, stats.last_ms) == (2, 2, 8)
 
 
 def test_what_happened_is_noted() -> None:
@@ -348,10 +372,10 @@ def test_what_happened_is_noted() -> None:
     with batching(gate) as batcher:
         asyncio.run(batcher.run(rows(1, 2)))
 
-    stats = batcher.stats
-    assert (stats.rows, stats.success.count, stats.infer.count, stats.queued.count) == (2, 1, 1, 1)
-    assert list(stats.batches) == [2]
-    assert stats.batch_rows.cumulative()[1] == ("2.0", 1.0)
+    told = tally(batcher.stats)
+    assert (told.rows, told.success.count, told.infer.count, told.queued.count) == (2, 1, 1, 1)
+    assert [rows for rows, _ in told.batches] == [2]
+    assert told.batch_rows.cumulative()[1] == ("2.0", 1.0)
 
 
 @pytest.mark.parametrize("row_seconds", [1e-6, SLOW])

@@ -97,7 +97,7 @@ class Batcher:
         outputs = self._compute(inputs)
         end = time.perf_counter()
         self._learn(rows, end - start)
-        self.stats.ran_at_once(rows, end - start, int(time.time() * 1000))
+        self.stats.ran_alone(rows, end - start, int(time.time() * 1000))
         if (trace := around()) is not None:
             record("compute", trace, start=start, end=end)
         return outputs
@@ -201,7 +201,7 @@ class Batcher:
 
     def _finish(self, batch: list[Job], began_at: float, run: Run | Exception) -> None:
         for job in batch:
-            self.stats.waited(began_at - job.queued_at, first=job.is_first)
+            self.stats.began(began_at - job.queued_at, first=job.is_first)
         if isinstance(run, Exception):
             for job in _unanswered(batch):
                 job.future.set_exception(run)

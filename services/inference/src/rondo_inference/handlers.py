@@ -19,7 +19,7 @@ from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
-from rondo_inference.registry.slots import Slot, unavailable
+from rondo_inference.registry.slots import unavailable
 from rondo_inference.stats import StatsBook
 
 __all__ = ["Inference", "Target", "beyond_bounds", "checked"]
@@ -96,17 +96,14 @@ class Inference:
                 served = await self._sent(name, label)
                 if served is not None:
                     return served
-        slot = self._slot(target)
+        slot = self.catalogue.resolve(target.model, label=target.label, version=target.version)
         if slot.served is not None and self.memory.take(slot.served):
             return slot.served
         return await self._taken(target)
 
-    def _slot(self, target: Target) -> Slot:
-        return self.catalogue.resolve(target.model, label=target.label, version=target.version)
-
     async def _taken(self, target: Target) -> ServedModel:
         for _ in range(_TRIES):
-            slot = self._slot(target)
+            slot = self.catalogue.resolve(target.model, label=target.label, version=target.version)
             served = slot.served
             if served is not None and self.memory.take(served):
                 return served

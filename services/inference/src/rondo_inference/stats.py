@@ -8,11 +8,11 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import add
 
 __all__ = ["Duration", "Histogram", "Stats", "StatsBook", "Steps"]
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
-ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 
 class Histogram:
@@ -42,6 +42,16 @@ class Histogram:
         """How many values there were."""
         return sum(self._counts)
 
+    def merge(self, other: "Histogram") -> None:
+        """Count what another one with the same bounds has counted, too."""
+        self._counts = list(map(add, self._counts, other.counts))
+        self.total += other.total
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Values in each bucket; those beyond the last bound come last."""
+        return tuple(self._counts)
+
     def cumulative(self) -> list[tuple[str, float]]:
         """Return upper bound -> values up to it."""
         names = [*map(str, self._bounds), "+Inf"]
@@ -70,60 +80,85 @@ class Steps:
     computing: float = 0.0
     cutting: float = 0.0
 
+    def add(self, seconds: tuple[float, float, float], *, count: int = 1, times: int = 1) -> None:
+        """Add seconds of each, ``times`` over, and count them as often as told."""
+        self.count += count
+        self.merging += seconds[0] * times
+        self.computing += seconds[1] * times
+        self.cutting += seconds[2] * times
+
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """Of each of the three."""
+        return self.merging, self.computing, self.cutting
+
     @property
     def durations(self) -> tuple[Duration, Duration, Duration]:
         """Each of the three, as Triton tells of them: input, inference, output."""
         merging, computing, cutting = (
-            Duration(self.count, round(seconds * 1e9))
-            for seconds in (self.merging, self.computing, self.cutting)
+            Duration(self.count, round(seconds * 1e9)) for seconds in self.seconds
         )
         return merging, computing, cutting
 
 
 @dataclass(slots=True)
 class Stats:
-    """Of one version of one model, since the process started.
+    """Of one version of one model, since the process started; `tally` makes them what people read.
 
-    What is "by request" counts each once, however it was cut, with the time that it saw: whoever
-    shared a run saw all of it. So Triton counts (infer_stats.cc), and so its clients divide.
+    A request that is computed alone and at once is by far the most frequent where somebody waits
+    for each answer, so it is noted in few places.
 
     Attributes:
-        request: from the parsed request to its outputs.
-        queue: until an engine began with it.
-        infer: one run of the engine.
+        alone: requests that were computed alone, without waiting: from the question to its outputs.
+        among_others: all others, from the question to the outputs.
+        waited: of these, or of parts of them, seconds in the queue.
+        queued: of these, the time in the queue, by request.
+        runs: of these, seconds of one run of the engine.
+        shared: of these, the steps of their runs, by request.
         fail: requests that were not answered.
-        queued: time in the queue, by request.
-        steps: of the runs, by request.
-        batches: rows of a run -> steps of the runs of so many.
-        rows: rows answered.
+        batches: rows of a run -> steps of all runs of so many.
         last_ms: wall-clock time of the last run, milliseconds since 1970.
         reasons: why requests failed.
         shadowed: copies of requests to other versions that this one computed.
         beyond: numbers beyond the bounds of their columns that were answered all the same.
     """
 
-    request: Histogram = field(default_factory=lambda: Histogram(SECONDS))
-    queue: Histogram = field(default_factory=lambda: Histogram(SECONDS))
-    infer: Histogram = field(default_factory=lambda: Histogram(SECONDS))
-    fail: Duration = field(default_factory=Duration)
+    alone: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    among_others: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    waited: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     queued: Duration = field(default_factory=Duration)
-    steps: Steps = field(default_factory=Steps)
+    runs: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    shared: Steps = field(default_factory=Steps)
+    fail: Duration = field(default_factory=Duration)
     batches: dict[int, Steps] = field(default_factory=dict)
-    rows: int = 0
     last_ms: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     shadowed: int = 0
     beyond: int = 0
 
-    def waited(self, seconds: float, *, first: bool = True) -> None:
+    def ran_alone(self, rows: int, seconds: float, now_ms: int) -> None:
+        """Note a request that was computed alone, without waiting.
+
+        Args:
+            rows: of the request.
+            seconds: that the engine took.
+            now_ms: the wall-clock time.
+        """
+        self.alone.add(seconds)
+        steps = self._of_size(rows)
+        steps.count += 1
+        steps.computing += seconds
+        self.last_ms = now_ms
+
+    def began(self, seconds: float, *, first: bool = True) -> None:
         """Note how long a request, or a part of one that may not be the first, was in the queue."""
-        self.queue.add(seconds)
+        self.waited.add(seconds)
         self.queued.add(seconds, count=int(first))
 
     def ran(
         self, rows: int, steps: tuple[float, float, float], now_ms: int, *, parts: int, first: int
     ) -> None:
-        """Note one run of the engine.
+        """Note one run of the engine for what was in the queue.
 
         Args:
             rows: of the batch.
@@ -132,60 +167,24 @@ class Stats:
             parts: how many requests, or parts of large ones, are in the batch.
             first: of how many of them no other part of their request came before.
         """
-        merging, computing, cutting = steps
-        self.infer.add(computing)
-        self.rows += rows
+        self.runs.add(steps[1])
         self.last_ms = now_ms
-        total, of_size = self.steps, self.batches.get(rows)
-        if of_size is None:
-            of_size = self.batches[rows] = Steps()
-        total.count += first
-        total.merging += merging * parts
-        total.computing += computing * parts
-        total.cutting += cutting * parts
-        of_size.count += 1
-        of_size.merging += merging
-        of_size.computing += computing
-        of_size.cutting += cutting
-
-    def ran_at_once(self, rows: int, seconds: float, now_ms: int) -> None:
-        """Note a request that was computed alone and without waiting, from its first moment on."""
-        self.queue.add(0.0)
-        self.queued.count += 1
-        self.ran(rows, (0.0, seconds, 0.0), now_ms, parts=1, first=1)
-        self.request.add(seconds)
+        self._of_size(rows).add(steps)
+        self.shared.add(steps, count=first, times=parts)
 
     def answered(self, seconds: float) -> None:
-        """Note a request that has its outputs."""
-        self.request.add(seconds)
+        """Note a request that waited and has its outputs."""
+        self.among_others.add(seconds)
 
     def failed(self, seconds: float, reason: str) -> None:
         """Note a request that ended with an error."""
         self.fail.add(seconds)
         self.reasons[reason] += 1
 
-    @property
-    def success(self) -> Duration:
-        """Requests that were answered."""
-        return Duration(self.request.count, round(self.request.total * 1e9))
-
-    @property
-    def batch_rows(self) -> Histogram:
-        """Rows of one run."""
-        found = Histogram(ROWS)
-        for rows, steps in list(self.batches.items()):
-            found.add(rows, times=steps.count)
-        return found
-
-    @property
-    def run_steps(self) -> Steps:
-        """Of all runs, each counted once."""
-        found = Steps()
-        for steps in list(self.batches.values()):
-            found.count += steps.count
-            found.merging += steps.merging
-            found.computing += steps.computing
-            found.cutting += steps.cutting
+    def _of_size(self, rows: int) -> Steps:
+        found = self.batches.get(rows)
+        if found is None:
+            found = self.batches[rows] = Steps()
         return found
 
 

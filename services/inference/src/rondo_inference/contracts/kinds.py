@@ -66,7 +66,7 @@ def usual_name(kind: str) -> str:
 
 def kind_of(request: Request) -> str:
     """Return the media type of a body; empty: none is said."""
-    return _kind(request.header("content-type"))
+    return _kind(request.headers.get("content-type", ""))
 
 
 @lru_cache(maxsize=256)

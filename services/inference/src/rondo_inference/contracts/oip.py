@@ -116,8 +116,10 @@ def ask_infer(request: Request, served: ServedModel) -> Question:
         NotAcceptable: neither JSON nor a form of binary tensors is accepted.
         Invalid: the header's length or the body breaks a rule.
     """
-    accept, kind = request.header("accept"), request.header("content-type")
-    size, vendor = _forms(accept, kind, request.headers.get(HEADER_LENGTH))
+    said = request.headers
+    size, vendor = _forms(
+        said.get("accept", ""), said.get("content-type", ""), said.get(HEADER_LENGTH)
+    )
     if size == 0:
         infer = raw_infer(request.body, served.signature)
     else:

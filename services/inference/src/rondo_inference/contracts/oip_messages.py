@@ -27,6 +27,7 @@ from rondo_inference.domain.tensors import (
 from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.stats import Duration, Stats
+from rondo_inference.tally import tally
 
 __all__ = ["decode_request", "describe_tensor", "encode_response", "encode_statistics"]
 
@@ -146,18 +147,19 @@ def describe_tensor(info: TensorInfo) -> pb.ModelMetadataResponse.TensorMetadata
 
 def encode_statistics(name: str, version: int, stats: Stats) -> pb.ModelStatistics:
     """Return the numbers of a version."""
-    compute_input, compute_infer, compute_output = stats.steps.durations
-    batches = [(rows, stats.batches[rows].durations) for rows in sorted(stats.batches)]
+    told = tally(stats)
+    compute_input, compute_infer, compute_output = told.steps.durations
+    batches = [(rows, steps.durations) for rows, steps in told.batches]
     return pb.ModelStatistics(
         name=name,
         version=str(version),
         last_inference=stats.last_ms,
-        inference_count=stats.rows,
-        execution_count=stats.infer.count,
+        inference_count=told.rows,
+        execution_count=told.infer.count,
         inference_stats=pb.InferStatistics(
-            success=_duration(stats.success),
+            success=_duration(told.success),
             fail=_duration(stats.fail),
-            queue=_duration(stats.queued),
+            queue=_duration(told.queued),
             compute_input=_duration(compute_input),
             compute_infer=_duration(compute_infer),
             compute_output=_duration(compute_output),

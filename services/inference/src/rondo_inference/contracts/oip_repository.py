@@ -21,6 +21,7 @@ from rondo_inference.contracts.messages import (
 from rondo_inference.handlers import Inference
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.stats import Duration, Stats
+from rondo_inference.tally import tally
 
 __all__ = ["IndexEntry", "load", "repository_index", "routes", "statistics", "unload"]
 
@@ -154,18 +155,19 @@ def _statistics(inference: Inference, request: Request) -> Answer:
 
 def _page(name: str, version: int, stats: Stats) -> dict[str, object]:
     never = _duration(Duration())
-    compute_input, compute_infer, compute_output = stats.steps.durations
-    batches = [(rows, stats.batches[rows].durations) for rows in sorted(stats.batches)]
+    told = tally(stats)
+    compute_input, compute_infer, compute_output = told.steps.durations
+    batches = [(rows, steps.durations) for rows, steps in told.batches]
     return {
         "name": name,
         "version": str(version),
         "last_inference": stats.last_ms,
-        "inference_count": stats.rows,
-        "execution_count": stats.infer.count,
+        "inference_count": told.rows,
+        "execution_count": told.infer.count,
         "inference_stats": {
-            "success": _duration(stats.success),
+            "success": _duration(told.success),
             "fail": _duration(stats.fail),
-            "queue": _duration(stats.queued),
+            "queue": _duration(told.queued),
             "compute_input": _duration(compute_input),
             "compute_infer": _duration(compute_infer),
             "compute_output": _duration(compute_output),

@@ -43,7 +43,7 @@ def decode_tensor(text: bytes, shapes: Iterable[tuple[int, ...]]) -> Float32Arra
     """
     found = text.translate(None, _NUMBERS_AND_SPACE)
     depth = len(found) - len(found.lstrip(b"["))
-    shape = next((shape for shape in shapes if len(shape) == depth - 1), None)
+    shape = {len(shape): shape for shape in shapes}.get(depth - 1)
     if shape is None or _skeleton_bytes(shape) > len(found):  # a stranger may have chosen it
         return None
     row = _skeleton(shape)
@@ -51,10 +51,9 @@ def decode_tensor(text: bytes, shapes: Iterable[tuple[int, ...]]) -> Float32Arra
     if found != b"[" + b",".join([row] * rows) + b"]":
         return None
     try:
-        parts = [_numbers(piece) for piece in _pieces(text.translate(None, _BRACKETS))]
+        values = _joined(text.translate(None, _BRACKETS))
     except msgspec.DecodeError:  # a number that no float64 can hold, or no number in its place
         return None
-    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return values.reshape(rows, *shape) if values.size == rows * math.prod(shape) else None
 
 
@@ -69,12 +68,18 @@ def decode_flat(text: bytes) -> Float32Array | None:
     if text[:1] + text[-1:] != b"[]":
         return None
     try:
-        parts = [_numbers(piece) for piece in _pieces(text[1:-1])]
+        return _joined(text[1:-1])
     except msgspec.DecodeError:
         return None
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts[-1].size else None
+
+
+def _joined(flat: bytes) -> Float32Array:
+    if len(flat) <= LARGE_BYTES:
+        return _numbers(flat)
+    parts = [_numbers(piece) for piece in _pieces(flat)]
+    if not parts[-1].size:
+        raise msgspec.DecodeError("a comma is the last character")
+    return np.concatenate(parts)
 
 
 def _numbers(flat: bytes) -> Float32Array:

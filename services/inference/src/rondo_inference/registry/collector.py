@@ -8,22 +8,23 @@ from prometheus_client.registry import Collector
 
 from rondo_inference.registry.memory import Memory
 from rondo_inference.stats import Histogram, Stats, StatsBook
+from rondo_inference.tally import Tally, tally
 
 __all__ = ["StatsCollector"]
 
 _LABELS = ("model", "version")
-_HISTOGRAMS: tuple[tuple[str, str, Callable[[Stats], Histogram]], ...] = (
-    ("rondo_inference_request_seconds", "from question to outputs", lambda s: s.request),
-    ("rondo_inference_queue_seconds", "until an engine began with a request", lambda s: s.queue),
-    ("rondo_inference_compute_seconds", "one run of the engine", lambda s: s.infer),
-    ("rondo_inference_batch_rows", "rows of one run", lambda s: s.batch_rows),
+_HISTOGRAMS: tuple[tuple[str, str, Callable[[Tally], Histogram]], ...] = (
+    ("rondo_inference_request_seconds", "from question to outputs", lambda t: t.request),
+    ("rondo_inference_queue_seconds", "until an engine began with a request", lambda t: t.queue),
+    ("rondo_inference_compute_seconds", "one run of the engine", lambda t: t.infer),
+    ("rondo_inference_batch_rows", "rows of one run", lambda t: t.batch_rows),
 )  # fmt: skip
-_COUNTERS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
-    ("rondo_inference_rows", "rows answered", lambda s: s.rows),
-    ("rondo_inference_merge_seconds", "merging requests", lambda s: s.run_steps.merging),
-    ("rondo_inference_cut_seconds", "cutting outputs", lambda s: s.run_steps.cutting),
-    ("rondo_inference_out_of_range", "numbers beyond bounds, answered", lambda s: s.beyond),
-    ("rondo_inference_shadowed", "copies of others' requests", lambda s: s.shadowed),
+_COUNTERS: tuple[tuple[str, str, Callable[[Tally, Stats], float]], ...] = (
+    ("rondo_inference_rows", "rows answered", lambda t, _: t.rows),
+    ("rondo_inference_merge_seconds", "merging requests", lambda t, _: t.run_steps.merging),
+    ("rondo_inference_cut_seconds", "cutting outputs", lambda t, _: t.run_steps.cutting),
+    ("rondo_inference_out_of_range", "numbers beyond bounds, answered", lambda _, s: s.beyond),
+    ("rondo_inference_shadowed", "copies of others' requests", lambda _, s: s.shadowed),
 )  # fmt: skip
 
 
@@ -41,22 +42,23 @@ class StatsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
-        pages = [([m, str(v)], stats) for (m, v), stats in list(self._book.pages.items())]
+        noted = list(self._book.pages.items())
+        pages = [([model, str(version)], tally(stats), stats) for (model, version), stats in noted]
         for name, text, histogram_of in _HISTOGRAMS:
             family = HistogramMetricFamily(name, text, labels=_LABELS)
-            for labels, stats in pages:
-                histogram = histogram_of(stats)
+            for labels, told, _ in pages:
+                histogram = histogram_of(told)
                 family.add_metric(labels, histogram.cumulative(), histogram.total)
             yield family
         for name, text, value_of in _COUNTERS:
             counter = CounterMetricFamily(name, text, labels=_LABELS)
-            for labels, stats in pages:
-                counter.add_metric(labels, value_of(stats))
+            for labels, told, stats in pages:
+                counter.add_metric(labels, value_of(told, stats))
             yield counter
         failures = CounterMetricFamily(
             "rondo_inference_failures", "requests that failed", labels=(*_LABELS, "reason")
         )
-        for labels, stats in pages:
+        for labels, _, stats in pages:
             for reason, count in stats.reasons.items():
                 failures.add_metric([*labels, reason], count)
         yield failures

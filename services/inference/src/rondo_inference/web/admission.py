@@ -66,7 +66,7 @@ class Admission(Struct):
 
     def request(self, body: bytes) -> Request:
         """Return the request with its body."""
-        _, groups = self.found
+        groups = self.route[1] if self.route is not None else {}
         return Request(groups, self.headers, self.query, body, self.asker, self.models)
 
     @property

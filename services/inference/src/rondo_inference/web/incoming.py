@@ -92,9 +92,14 @@ class Incoming:
     def _repeated(self, known: KnownHead, data: bytes) -> None:
         admission = known.message.admission
         assert admission is not None  # noqa: S101  (its head was read)
-        self.message = replace(known.message, body=[], admission=self._shared.app.again(admission))
-        self.reading = True
-        self.on_body(data[len(known.head) :])
+        admission, body = self._shared.app.again(admission), data[len(known.head) :]
+        size = len(body) + _PIECE_BYTES
+        if admission.refusal is None and self._budget.take(size):
+            message = replace(known.message, body=[body], held=size, admission=admission)
+            self._receiver.received(message)
+            return
+        self.message, self.reading = replace(known.message, body=[], admission=admission), True
+        self.on_body(body)
         self.on_message_complete()
 
     # --- the parser's side ------------------------------------------------------------------------
