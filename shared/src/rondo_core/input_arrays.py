@@ -39,7 +39,11 @@ def check_inputs(spec: ModelSpec, inputs: NDArray[np.generic]) -> Float32Array:
     if inputs.shape[1:] != expected or inputs.dtype.kind not in _NUMERIC_KINDS:
         wanted = ", ".join(map(str, ("n", *expected)))
         raise Invalid(f"{inputs.dtype} {inputs.shape} is not numbers of shape ({wanted})")
-    values = _as_single(inputs)
+    if inputs.dtype.type is np.float32:
+        values = inputs.astype(np.float32, copy=False)
+    else:
+        with np.errstate(over="ignore"):  # what overflows is refused as infinite
+            values = inputs.astype(np.float32)
     if isinstance(spec.input, ImageInput):
         _check_range(values, None, spec.input.minimum, spec.input.maximum)
         return values
@@ -57,13 +61,6 @@ def _check_columns(schema: TableInput, values: Float32Array) -> None:
             _refuse(cells != np.floor(cells), cells, column.name, "not an index")
         else:
             _refuse(~np.isfinite(cells), cells, column.name, "not a finite number")
-
-
-def _as_single(inputs: NDArray[np.generic]) -> Float32Array:
-    if inputs.dtype.type is np.float32:
-        return inputs.astype(np.float32, copy=False)
-    with np.errstate(over="ignore"):  # what overflows is refused as infinite
-        return inputs.astype(np.float32)
 
 
 @lru_cache(maxsize=256)

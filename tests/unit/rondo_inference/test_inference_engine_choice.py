@@ -20,7 +20,7 @@ from rondo_core.exports import (
     Tolerance,
     export_file_key,
 )
-from rondo_core.testing import ManualClock, MemoryModelStore
+from rondo_core.testing import MemoryModelStore
 from rondo_inference.domain.engine_choice import Choice, buckets, merged, winner
 from rondo_inference.domain.tensors import Signature, TensorInfo, Tensors
 from rondo_inference.engines.contest import ByRows, Contest
@@ -526,7 +526,7 @@ def test_a_folder_is_read_as_a_whole() -> None:
 
 def test_a_dropped_engine_is_counted_and_the_choice_is_measured() -> None:
     book = StatsBook()
-    memory = Memory(Catalogue(), lambda _: load(with_tflite(), both(refusing)), ManualClock(), book)
+    memory = Memory(Catalogue(), lambda _: load(with_tflite(), both(refusing)), book)
     alias = with_tflite().alias
     memory.catalogue.store(Slot(alias))
     memory.bring(alias)

@@ -75,7 +75,6 @@ class Room:
         self.memory = Memory(
             self.catalogue,
             self.loader,
-            self.clock,
             self.book,
             cap_bytes=self.cap,
             pinned=self.pinned,

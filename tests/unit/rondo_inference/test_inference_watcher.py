@@ -64,7 +64,7 @@ class Replica:
     loads: list[AliasRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        memory = Memory(self.catalogue, self.load, self.clock, StatsBook())
+        memory = Memory(self.catalogue, self.load, StatsBook())
         self.watcher = Watcher(
             aliases=StoreAliases(self.rows),
             catalogue=self.catalogue,
@@ -361,7 +361,7 @@ def test_a_load_that_breaks_does_not_stop_the_other_models(
     replica = Replica()
     replica.promote(prices_export(1))
     replica.promote(shapes_export(1))
-    memory = Memory(replica.catalogue, BrokenLoad(replica), replica.clock, StatsBook())
+    memory = Memory(replica.catalogue, BrokenLoad(replica), StatsBook())
     watcher = Watcher(
         aliases=StoreAliases(replica.rows),
         catalogue=replica.catalogue,

@@ -181,7 +181,6 @@ def _memory(plan: _Plan, load: Load) -> Memory:
             ),
             open_batcher=_batchers(plan),
         ),
-        plan.clock,
         plan.book,
         cap_bytes=settings.model_memory_bytes,
         pinned=settings.pinned,

@@ -10,7 +10,7 @@ from rondo_inference.contracts.writers import LINES, NPY, NPZ
 from rondo_inference.domain.multipart import Part
 from rondo_inference.domain.negotiation import media_type
 
-__all__ = ["FORM", "PACKED", "Content", "is_file", "kind_of", "of_form", "usual_name"]
+__all__ = ["FORM", "PACKED", "Content", "kind_of", "of_form", "sends_file", "usual_name"]
 
 FORM = "multipart/form-data"
 PACKED = {NPZ, FORM, *PICTURES}
@@ -54,8 +54,7 @@ _SUFFIXES = {
 }
 
 
-def is_file(kind: str) -> bool:
-    """Whether a media type is one that no route takes for JSON, also if none reads it."""
+def _is_file_type(kind: str) -> bool:
     return kind in _FILES or kind.startswith(_NEVER_JSON)
 
 
@@ -69,9 +68,19 @@ def kind_of(request: Request) -> str:
     return _kind(request.headers.get("content-type", ""))
 
 
+def sends_file(request: Request) -> bool:
+    """Whether a body is of a type that no route takes for JSON, also if none reads it."""
+    return _is_file(request.headers.get("content-type", ""))
+
+
 @lru_cache(maxsize=256)
 def _kind(header: str) -> str:
     return usual_name(media_type(header))
+
+
+@lru_cache(maxsize=256)
+def _is_file(header: str) -> bool:
+    return _is_file_type(_kind(header))
 
 
 def of_form(parts: Sequence[Part]) -> tuple[str, Content]:
@@ -100,7 +109,7 @@ def of_form(parts: Sequence[Part]) -> tuple[str, Content]:
 
 def _kind_of_part(part: Part) -> str:
     kind = usual_name(part.media)
-    if is_file(kind) or kind == JSON:
+    if _is_file_type(kind) or kind == JSON:
         return kind
     suffix = part.filename.rpartition(".")[2].lower()
     return _SUFFIXES.get(suffix, suffix or "a file without a name")

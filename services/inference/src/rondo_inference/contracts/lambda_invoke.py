@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.exports import ExportInvalid
 from rondo_core.input_bounds import Beyond
-from rondo_inference.contracts.kinds import is_file, kind_of
+from rondo_inference.contracts.kinds import sends_file
 from rondo_inference.contracts.media import FileRules, ask_file, ask_json
 from rondo_inference.contracts.messages import (
     Answer,
@@ -107,7 +107,7 @@ def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:
         raise _Uncallable(f"invocation type {kind!r} is not one of {', '.join(_MOST_BYTES)}")
     if len(request.body) > most:
         raise TooLarge(f"the payload is longer than {most} bytes")
-    read = ask_file if is_file(kind_of(request)) else ask_json
+    read = ask_file if sends_file(request) else ask_json
     try:
         question = read(rules, request, served)
     except Invalid as exc:

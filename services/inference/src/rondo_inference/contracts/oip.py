@@ -10,7 +10,7 @@ from importlib.metadata import version as installed
 
 from rondo_core.errors import Invalid
 from rondo_core.input_bounds import Beyond
-from rondo_inference.contracts.kinds import is_file, kind_of
+from rondo_inference.contracts.kinds import sends_file
 from rondo_inference.contracts.media import FileRules, ask_file, wanted
 from rondo_inference.contracts.messages import (
     JSON,
@@ -104,7 +104,7 @@ def _target(request: Request) -> Target:
 
 
 def _ask(rules: FileRules, request: Request, served: ServedModel) -> Question:
-    if is_file(kind_of(request)):
+    if sends_file(request):
         return ask_file(rules, request, served)
     return ask_infer(request, served)
 

@@ -12,7 +12,7 @@ from functools import partial
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.keys import CHAMPION
 from rondo_core.output_schema import Classes
-from rondo_inference.contracts.kinds import is_file, kind_of
+from rondo_inference.contracts.kinds import sends_file
 from rondo_inference.contracts.media import FileRules, ask_file, ask_json, file_question, wanted
 from rondo_inference.contracts.messages import (
     JSON,
@@ -100,7 +100,7 @@ def _target(request: Request) -> Target:
 
 
 def _predict(rules: FileRules, request: Request, served: ServedModel) -> Question:
-    if is_file(kind_of(request)):
+    if sends_file(request):
         return ask_file(rules, request, served)
     return ask_json(rules, request, served)
 
@@ -132,7 +132,7 @@ def _examples(
 ) -> Question:
     """Read examples, or a file of them; the answer is JSON."""
     wanted(request.header("accept"), (JSON,))
-    if is_file(kind_of(request)):
+    if sends_file(request):
         return file_question(rules, request, served, answer)
     if served.spec is None:
         raise AssertionError

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rondo_core.clock import Clock
 from rondo_core.errors import Unavailable
 from rondo_core.model_rows import AliasRow
 from rondo_inference.registry.catalogue import Catalogue
@@ -44,7 +43,6 @@ class Memory:
     Attributes:
         catalogue: from which an evicted version disappears.
         load: makes an alias a served model.
-        clock: says who is idle longest.
         book: counts loads and evictions.
         cap_bytes: what all versions may take; 0: no bound.
         pinned: models that are never evicted.
@@ -53,12 +51,12 @@ class Memory:
 
     catalogue: Catalogue
     load: Callable[[AliasRow], ServedModel]
-    clock: Clock
     book: StatsBook
     cap_bytes: int = 0
     pinned: frozenset[str] = frozenset()
     measure: Callable[[], int] = resident_bytes
     _held: list[ServedModel] = field(default_factory=list)
+    _uses: int = 0
     _sizes: dict[tuple[str, int], int] = field(default_factory=dict)
     _loads: threading.Lock = field(default_factory=threading.Lock)
     _leases: threading.Lock = field(default_factory=threading.Lock)
@@ -74,8 +72,12 @@ class Memory:
             if served.usage.evicted:
                 return False
             served.usage.leases += 1
-            served.usage.last_used = self.clock.monotonic()
+            self._used(served)
             return True
+
+    def _used(self, served: ServedModel) -> None:
+        self._uses += 1
+        served.usage.last_use = self._uses
 
     def give(self, served: ServedModel) -> None:
         """Hold it no more."""
@@ -111,7 +113,8 @@ class Memory:
                 give_back()
                 raise
             served.usage.size_bytes = size
-            served.usage.last_used = self.clock.monotonic()
+            with self._leases:  # as if somebody held it now
+                self._used(served)
             self._held.append(served)
             self.catalogue.fill(served)
             self.book.note("load", alias.model)
@@ -189,7 +192,7 @@ class Memory:
             idle = [
                 one for one in self._held if not one.usage.leases and one.name not in self.pinned
             ]
-            found = min(idle, key=lambda one: (id(one) in last, one.usage.last_used), default=None)
+            found = min(idle, key=lambda one: (id(one) in last, one.usage.last_use), default=None)
             if found is not None:
                 found.usage.evicted = True
             return found

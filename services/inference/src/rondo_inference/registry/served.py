@@ -20,13 +20,13 @@ class Usage:
 
     Attributes:
         leases: requests that hold it now.
-        last_used: the clock's monotonic seconds at the last lease.
+        last_use: the number of the last lease, of all leases of all versions.
         size_bytes: measured when it was loaded.
         evicted: nobody may take it any more; who holds it may use it to the end.
     """
 
     leases: int = 0
-    last_used: float = 0.0
+    last_use: int = 0
     size_bytes: int = 0
     evicted: bool = False
 
