@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from sysconfig import get_config_var
 
 import msgspec
 
@@ -16,11 +15,7 @@ __all__ = ["machine", "versions", "write_report"]
 
 
 def machine() -> dict[str, str | int | float]:
-    """Return processor, cores, memory, system and interpreter.
-
-    An interpreter that was built without optimizations by profile, as those are that people build
-    themselves, takes longer for the same code.
-    """
+    """Return processor, cores, memory and system."""
     cpus = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -33,7 +28,6 @@ def machine() -> dict[str, str | int | float]:
         "memory_gib": round(memory / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "python_optimized": "--enable-optimizations" in (get_config_var("CONFIG_ARGS") or ""),
     }
 
 
