@@ -20,7 +20,8 @@ from rondo_inference.command import environment
 from rondo_inference.domain.npy import decode_npy, decode_npz, encode_npy, encode_npz
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.settings import Settings
-from tests.unit.rondo_inference.asked import Reply, Service, running
+from rondo_inference.web.connection import Connection
+from tests.unit.rondo_inference.asked import Reply, Service, Wire, head, running
 from tests.unit.rondo_inference.exported import (
     identity_onnx,
     prices_export,
@@ -670,3 +671,23 @@ def test_identity_of_one_fixed_batch_is_served(tmp_path: Path) -> None:
         other = service.ask("POST", "/v1/models/fixed:predict", {"inputs": [[1]]})
 
     assert (fits.json, other.status) == ({"outputs": [[1], [2]]}, 400)
+
+
+def test_mme_4_a_deleted_model_is_gone_for_who_asked_it_on_the_same_connection(
+    many: Service, artifacts: Path
+) -> None:
+    load(many, "hash1", artifacts / "prices")
+    body = json.dumps(ROW).encode()
+    request = head("POST", "/models/hash1/invoke", {"content-length": str(len(body))}) + body
+
+    async def conversation() -> list[int]:
+        wire, connection = Wire(), Connection(many.shared())
+        connection.connection_made(wire)
+        for number in (1, 2):
+            connection.data_received(request)
+            await wire.until(number)
+        await many.call("DELETE", "/models/hash1")
+        connection.data_received(request)
+        return [reply.status for reply in await wire.until(3)]
+
+    assert asyncio.run(conversation()) == [200, 200, 404]

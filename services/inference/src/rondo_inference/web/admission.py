@@ -19,7 +19,6 @@ from rondo_inference.contracts.messages import (
     json_answer,
 )
 from rondo_inference.contracts.table import AnyRoute
-from rondo_inference.handlers import Target
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.web.access import Access, Forbidden
 from rondo_inference.web.refusals import failure, refusal
@@ -45,7 +44,6 @@ class Admission(Struct):
         refusal: the answer, whatever the body is; None: the route makes it.
         asker: see `Request`.
         models: see `Request`.
-        target: which version is asked, as soon as that is known.
     """
 
     method: str
@@ -56,7 +54,6 @@ class Admission(Struct):
     refusal: Answer | None = None
     asker: str | None = None
     models: tuple[str, ...] = ()
-    target: Target | None = None
 
     @property
     def found(self) -> Found:

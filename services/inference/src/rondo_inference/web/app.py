@@ -15,7 +15,7 @@ from rondo_inference.contracts.media import unpacks
 from rondo_inference.contracts.messages import Answer, PredictRoute, Request
 from rondo_inference.domain.tensors import Tensor
 from rondo_inference.domain.trace import trace_id
-from rondo_inference.handlers import Inference, Target
+from rondo_inference.handlers import Inference
 from rondo_inference.web.admission import Admission, Admissions, is_site
 from rondo_inference.web.aside import INLINE_BYTES, aside
 from rondo_inference.web.budget import Budget
@@ -125,9 +125,7 @@ class HttpApp:
             route, _ = admission.found
             request = admission.request(body)
             if isinstance(route, PredictRoute):
-                if admission.target is None:  # the same whenever the head comes again
-                    admission.target = route.target(request)
-                return await self._predict(route, request, admission.target)
+                return await self._predict(route, request)
             answer = route.answer(request)
             return answer if isinstance(answer, Answer) else await answer
         except RondoError as exc:
@@ -147,8 +145,8 @@ class HttpApp:
             raise self.budget.full()
         return size
 
-    async def _predict(self, route: PredictRoute, request: Request, target: Target) -> Answer:
-        served = await self.inference.take(target)
+    async def _predict(self, route: PredictRoute, request: Request) -> Answer:
+        served = await self.inference.take(route.target(request))
         try:
             size = len(request.body)
             if size > INLINE_BYTES or unpacks(request, in_json=route.pictures_in_json):
