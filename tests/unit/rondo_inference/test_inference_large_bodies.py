@@ -435,3 +435,12 @@ def test_bytes_that_are_large_are_read_from_base64() -> None:
 
 def test_what_is_no_list_is_no_flat_list() -> None:
     assert decode_flat(b"1") is None
+
+
+def test_a_large_list_that_ends_with_a_comma_is_none() -> None:
+    room = b" " * LARGE_BYTES
+
+    whole, faulty = decode_flat(b"[1," + room + b"2]"), decode_flat(b"[1," + room + b"2,]")
+
+    assert whole is not None
+    assert (whole.tolist(), faulty) == ([1, 2], None)

@@ -433,6 +433,15 @@ def test_malformed_requests_are_refused_with_the_reason(
     assert error in reply.json["error"]
 
 
+def test_a_table_has_neither_columns_nor_inputs_of_other_names(samples: Service) -> None:
+    reply = infer(samples, {"inputs": [tensor("z", "FP32", [1, 1], [1])]}, "prices")
+
+    assert (reply.status, reply.json["error"]) == (
+        400,
+        "the model has no input 'z'; it has 'columns'",
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [("INT8", 128), ("UINT8", -1), ("INT32", 1.5), ("BOOL", 2), ("BOOL", "x"), ("INT64", 2**70)],
