@@ -32,6 +32,7 @@ _OF_EXTRAS = {
     "rondo_core.keras": "keras",
     "rondo_core.keras.export": "export",
     "rondo_core.metrics_pipe": "service",
+    "rondo_core.relay": "service",
     "rondo_core.service": "service",
     "rondo_core.spans": "tracing",
     "rondo_core.telemetry": "service",

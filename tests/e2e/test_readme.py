@@ -26,5 +26,5 @@ def test_an_operator_and_four_owners_get_to_a_prediction(stack: Stack, tmp_path:
 
     assert len(re.findall(r"round 12: accepted", told)) == 4
     assert "FINISHED, promoted as version 1" in told
-    assert re.search(r"│ 0 +│ 7 +│", told)
+    assert re.search(r"│ 1 +│ 7 +│", told)
     assert "answered by version 1 of digits" in told
