@@ -7,11 +7,11 @@ import numpy as np
 
 from rondo_core.errors import Invalid
 from rondo_core.input_schema import TableInput
+from rondo_inference.checks import checked
 from rondo_inference.contracts.writers import NPZ
 from rondo_inference.domain.named_inputs import in_order
 from rondo_inference.domain.npy import decode_npy, decode_npz
 from rondo_inference.domain.tensors import BYTES, Tensor, Tensors, datatype_of, shape_fits
-from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["ask_npy", "ask_npz"]

@@ -11,6 +11,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from rondo_core.input_schema import ImageInput
+from rondo_inference.checks import checked
 from rondo_inference.contracts.arrays import ask_npy, ask_npz
 from rondo_inference.contracts.encoded import encoded_files
 from rondo_inference.contracts.kinds import FORM, PACKED, Content, kind_of, of_form, usual_name
@@ -37,7 +38,6 @@ from rondo_inference.domain.tensor_bodies import (
 )
 from rondo_inference.domain.tensors import Tensors
 from rondo_inference.domain.told import ignored
-from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 
 __all__ = ["FileRules", "ask_file", "ask_json", "ask_media", "file_question", "unpacks", "wanted"]

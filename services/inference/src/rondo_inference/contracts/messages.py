@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from rondo_core.errors import Invalid, RondoError
 from rondo_core.input_bounds import Beyond
+from rondo_inference.checks import beyond_bounds
 from rondo_inference.contracts.warnings import WARNINGS, warnings_text
 from rondo_inference.domain.tensors import Tensors
-from rondo_inference.handlers import Target, beyond_bounds
+from rondo_inference.handlers import Target
 from rondo_inference.registry.served import ServedModel
 
 __all__ = [

@@ -10,6 +10,7 @@ from importlib.metadata import version as installed
 
 from rondo_core.errors import Invalid
 from rondo_core.input_bounds import Beyond
+from rondo_inference.checks import beyond_bounds, checked
 from rondo_inference.contracts.kinds import sends_file
 from rondo_inference.contracts.media import FileRules, ask_file, wanted
 from rondo_inference.contracts.messages import (
@@ -31,7 +32,7 @@ from rondo_inference.domain.negotiation import media_type
 from rondo_inference.domain.oip import Infer, decode_infer, raw_infer
 from rondo_inference.domain.oip_answer import Told, encode_infer
 from rondo_inference.domain.tensors import TensorInfo, Tensors
-from rondo_inference.handlers import Inference, Target, beyond_bounds, checked
+from rondo_inference.handlers import Inference, Target
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.served import ServedModel
 

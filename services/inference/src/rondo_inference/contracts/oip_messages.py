@@ -10,6 +10,7 @@ import numpy as np
 
 from rondo_core.errors import Invalid
 from rondo_core.input_bounds import Beyond
+from rondo_inference.checks import checked
 from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.contracts.warnings import PARAMETER, warnings_text
 from rondo_inference.domain.named_inputs import in_order
@@ -24,7 +25,6 @@ from rondo_inference.domain.tensors import (
     decode_raw,
     encode_raw,
 )
-from rondo_inference.handlers import checked
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.stats import Duration, Stats
 from rondo_inference.tally import tally

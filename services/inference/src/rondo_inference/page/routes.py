@@ -18,6 +18,7 @@ from rondo_core.errors import Invalid, RondoError, RowInvalid
 from rondo_core.input_schema import TableInput
 from rondo_core.layout import Float32Array
 from rondo_core.model_spec import ModelSpec
+from rondo_inference.checks import beyond_bounds, checked
 from rondo_inference.contracts.messages import (
     CSV,
     Answer,
@@ -32,7 +33,7 @@ from rondo_inference.contracts.table import DoorRules
 from rondo_inference.domain.predict_body import SIGNATURE
 from rondo_inference.domain.row_faults import RowFaults
 from rondo_inference.domain.tensor_bodies import decode_tensors_body, encode_tensors
-from rondo_inference.handlers import Inference, Target, beyond_bounds, checked
+from rondo_inference.handlers import Inference, Target
 from rondo_inference.page import job_routes
 from rondo_inference.page.asked import check_site, version_of
 from rondo_inference.page.forms import Asked, Sent, read, read_sent, sample_csv

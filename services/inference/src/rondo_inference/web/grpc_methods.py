@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 
 from rondo_core.errors import Invalid, NotFound
 from rondo_core.input_bounds import Beyond
+from rondo_inference.checks import beyond_bounds
 from rondo_inference.contracts import oip, oip_repository
 from rondo_inference.contracts import oip_pb2 as pb
 from rondo_inference.contracts.oip_messages import (
@@ -25,7 +26,7 @@ from rondo_inference.contracts.oip_messages import (
     encode_statistics,
 )
 from rondo_inference.domain.tensors import Tensors
-from rondo_inference.handlers import Inference, Target, beyond_bounds
+from rondo_inference.handlers import Inference, Target
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.web.access import Access
 from rondo_inference.web.aside import aside
