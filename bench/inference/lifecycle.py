@@ -7,11 +7,13 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from bench.inference.asked import as_binary, request
-from bench.inference.measuring import START_SECONDS, load, resident_mib, running
+from bench.inference.measuring import START_SECONDS, Measured, load, resident_mib, running
 from bench.inference.servers import BUILD, MODELS, Server, on_folder
 
 LOAD = 0.8
@@ -44,29 +46,40 @@ def swaps(count: int) -> dict[str, float]:
                 seconds = len(versions) * SWAP_SECONDS
                 rate = LOAD * load(port, pid, data, 4, RATE_SECONDS)["requests_per_second"]
                 rates.append(rate)
-                steady.append(load(port, pid, data, 4, seconds, rate=rate))
+                loaded = partial(load, port, pid, data, 4, seconds, rate=rate)
+                steady.append(loaded())
                 with ThreadPoolExecutor(1) as thread:
-                    loading = thread.submit(load, port, pid, data, 4, seconds, rate=rate)
-                    began = time.monotonic()
-                    for number, version in enumerate(versions):
-                        time.sleep(max(0.0, began + number * SWAP_SECONDS - time.monotonic()))
-                        _swap(folder, source, asking, version)
+                    loading = thread.submit(loaded)
+                    _swap_in_turn(folder, source, asking, versions)
                     during.append(loading.result())
             asking.close()
-            ratios = [
-                one["p99_us"] / other["p99_us"] for one, other in zip(during, steady, strict=True)
-            ]
             return {
                 "swaps": count,
-                "errors": sum(one["errors"] for one in (*during, *steady)),
-                "requests": sum(one["requests"] for one in during),
                 "requests_per_second": statistics.median(rates),
-                "steady_p99_us": statistics.median(one["p99_us"] for one in steady),
-                "during_p99_us": statistics.median(one["p99_us"] for one in during),
-                "ratio": statistics.median(ratios),
+                **_latency(steady, during),
                 "resident_before_mib": before,
                 "resident_after_mib": resident_mib(pid),
             }
+
+
+def _latency(steady: Sequence[Measured], during: Sequence[Measured]) -> dict[str, float]:
+    ratios = [one["p99_us"] / other["p99_us"] for one, other in zip(during, steady, strict=True)]
+    return {
+        "errors": sum(one["errors"] for one in (*during, *steady)),
+        "requests": sum(one["requests"] for one in during),
+        "steady_p99_us": statistics.median(one["p99_us"] for one in steady),
+        "during_p99_us": statistics.median(one["p99_us"] for one in during),
+        "ratio": statistics.median(ratios),
+    }
+
+
+def _swap_in_turn(
+    folder: Path, source: Path, connection: http.client.HTTPConnection, versions: Iterable[int]
+) -> None:
+    began = time.monotonic()
+    for number, version in enumerate(versions):
+        time.sleep(max(0.0, began + number * SWAP_SECONDS - time.monotonic()))
+        _swap(folder, source, connection, version)
 
 
 def _swap(folder: Path, source: Path, connection: http.client.HTTPConnection, version: int) -> None:

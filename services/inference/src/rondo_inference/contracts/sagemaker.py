@@ -57,11 +57,7 @@ def routes(
         max_body_bytes: told to batch transform.
         concurrency: told to batch transform: requests that are worth sending at a time.
     """
-    parameters = {
-        "MaxConcurrentTransforms": concurrency,
-        "BatchStrategy": "MULTI_RECORD",
-        "MaxPayloadInMB": max(1, max_body_bytes // _MIB),
-    }
+    parameters = _parameters(max_body_bytes, concurrency)
     return (
         PredictRoute(
             name="sagemaker-invocations",
@@ -87,6 +83,14 @@ def routes(
             about_server=True,
         ),
     )
+
+
+def _parameters(max_body_bytes: int, concurrency: int) -> dict[str, int | str]:
+    return {
+        "MaxConcurrentTransforms": concurrency,
+        "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": max(1, max_body_bytes // _MIB),
+    }
 
 
 def _ping(healthy: Callable[[], bool], _: Request) -> Answer:
