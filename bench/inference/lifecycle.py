@@ -16,6 +16,7 @@ from bench.inference.asked import as_binary, request
 from bench.inference.measuring import START_SECONDS, Measured, load, resident_mib, running
 from bench.inference.servers import BUILD, MODELS, Server, on_folder
 
+CALLERS = 16
 LOAD = 0.8
 """Of the requests a second that the server answers when it is asked without pause."""
 SWAP_SECONDS = 0.5
@@ -27,30 +28,35 @@ RATE_SECONDS = 2.0
 def swaps(count: int) -> dict[str, float]:
     """Swap versions of the digits model under load; return errors, p99 and memory.
 
-    Requests come on four connections at fixed times. A few seconds with swaps and as many without
-    take turns, so that whatever else the machine does meets both; before each turn it is measured
-    anew what the server can do, since that drifts. p99 and ratio are the medians of the turns.
+    Requests come at fixed times, on whichever of 16 connections is free. A few seconds with swaps
+    and as many without take turns, so that whatever else the machine does meets both; before each
+    turn it is measured anew what the server can do, since that drifts. p99 and ratio are the
+    medians of the turns. Memory is compared with that after a first load without swaps.
     """
     with tempfile.TemporaryDirectory(dir=BUILD) as text:  # where a file may have several names
         folder = Path(text)
         source = MODELS / "digits" / "1"
-        _place(source, folder / "digits" / "1")
-        server = on_folder(folder, MODEL_REFRESH_SECONDS="0.25")
+        for version in range(2, count + 2):  # now: who is measured shares the CPUs with us
+            _place(source, folder / "next" / str(version))
+        (folder / "past").mkdir()
+        _place(source, folder / "served" / "digits" / "1")
+        server = on_folder(folder / "served", MODEL_REFRESH_SECONDS="0.25")
         data = as_binary(1)
         with running(server, data) as (port, pid, _first):
             rates, steady, during = [], [], []
             asking = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            load(port, pid, data, CALLERS, RATE_SECONDS)  # what batches take is no swap's
             before = resident_mib(pid)
             for first in range(2, count + 2, SWAPS_IN_A_ROW):
                 versions = range(first, min(first + SWAPS_IN_A_ROW, count + 2))
                 seconds = len(versions) * SWAP_SECONDS
-                rate = LOAD * load(port, pid, data, 4, RATE_SECONDS)["requests_per_second"]
+                rate = LOAD * load(port, pid, data, CALLERS, RATE_SECONDS)["requests_per_second"]
                 rates.append(rate)
-                loaded = partial(load, port, pid, data, 4, seconds, rate=rate)
+                loaded = partial(load, port, pid, data, CALLERS, seconds, rate=rate)
                 steady.append(loaded())
                 with ThreadPoolExecutor(1) as thread:
                     loading = thread.submit(loaded)
-                    _swap_in_turn(folder, source, asking, versions)
+                    _swap_in_turn(folder, asking, versions)
                     during.append(loading.result())
             asking.close()
             return {
@@ -74,23 +80,19 @@ def _latency(steady: Sequence[Measured], during: Sequence[Measured]) -> dict[str
 
 
 def _swap_in_turn(
-    folder: Path, source: Path, connection: http.client.HTTPConnection, versions: Iterable[int]
+    folder: Path, connection: http.client.HTTPConnection, versions: Iterable[int]
 ) -> None:
     began = time.monotonic()
     for number, version in enumerate(versions):
         time.sleep(max(0.0, began + number * SWAP_SECONDS - time.monotonic()))
-        _swap(folder, source, connection, version)
-
-
-def _swap(folder: Path, source: Path, connection: http.client.HTTPConnection, version: int) -> None:
-    _place(source, folder / "new")
-    (folder / "new").rename(folder / "digits" / str(version))
-    _await_version(connection, version)
-    shutil.rmtree(folder / "digits" / str(version - 1))
+        (folder / "next" / str(version)).rename(folder / "served" / "digits" / str(version))
+        _await_version(connection, version)
+        before = str(version - 1)
+        (folder / "served" / "digits" / before).rename(folder / "past" / before)
 
 
 def _place(source: Path, target: Path) -> None:
-    """Give a version's files another name; a copy would take the CPU of who is measured."""
+    """Give a version's files another name."""
     shutil.copytree(source, target, ignore=_without_saved_model, copy_function=os.link)
 
 
@@ -99,7 +101,7 @@ def _without_saved_model(_folder: str, names: list[str]) -> list[str]:
 
 
 def _await_version(connection: http.client.HTTPConnection, version: int) -> None:
-    """Ask seldom, on one connection: who asks takes the CPU of who is measured."""
+    """Ask seldom, on one connection, for who is measured answers that, too."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)

@@ -24,7 +24,7 @@ from websockets.frames import CloseCode
 from websockets.sync.client import connect
 
 from rondo_inference.contracts import oip_pb2 as pb
-from rondo_inference.registry.loading import NOBODY_WAITS
+from rondo_inference.registry.standing_back import NOBODY_WAITS
 from rondo_local.environments import checkout, ensure_virtual
 from rondo_local.readiness import free_port
 from tests.unit.rondo_inference.exported import homes_export, sample_folder, write_version

@@ -14,12 +14,12 @@ from urllib.parse import quote
 import httptools
 
 from rondo_core.testing import ManualClock, MemoryModelStore, MemoryRunStore
-from rondo_inference.assembly import Load, Parts, assembled
+from rondo_inference.assembly import Parts, assembled
 from rondo_inference.batch.orders import Orders
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
-from rondo_inference.registry.loader import load_version
+from rondo_inference.registry.loader import Load, load_version
 from rondo_inference.registry.watcher import Watcher
 from rondo_inference.settings import Settings
 from rondo_inference.web.connection import Connection

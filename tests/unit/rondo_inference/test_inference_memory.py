@@ -16,10 +16,16 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.testing import ManualClock
 from rondo_inference.registry import memory
 from rondo_inference.registry.catalogue import Catalogue
-from rondo_inference.registry.loading import A_REQUEST_WAITS, NOBODY_WAITS, Loading, yield_the_cpu
+from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory, NoRoom
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.slots import Slot
+from rondo_inference.registry.standing_back import (
+    A_REQUEST_WAITS,
+    NOBODY_WAITS,
+    Patience,
+    yield_the_cpu,
+)
 from rondo_inference.stats import StatsBook
 from tests.unit.rondo_inference.asked import Service, running
 from tests.unit.rondo_inference.exported import (
@@ -240,7 +246,7 @@ def test_any_number_of_callers_share_one_load(executor: ThreadPoolExecutor) -> N
     room = Room(loader=Loader(gate=threading.Event()))
     slot = Slot(alias(1), lazy=True)
     room.catalogue.store(slot)
-    loading = Loading(room.memory.bring, room.catalogue, executor)
+    loading = Loading(room.memory.bring, room.catalogue, executor, Patience())
 
     async def ask() -> list[object]:
         callers = [asyncio.ensure_future(loading.load(slot)) for _ in range(5)]
@@ -267,7 +273,7 @@ def test_a_load_that_fails_is_unavailable_and_the_slot_says_why(
     room = Room(loader=Loader(fault=fault))
     slot = Slot(alias(1, "champion"), lazy=True)
     room.catalogue.store(slot)
-    loading = Loading(room.memory.bring, room.catalogue, executor)
+    loading = Loading(room.memory.bring, room.catalogue, executor, Patience())
 
     with pytest.raises(Unavailable, match=text):
         asyncio.run(loading.load(slot))

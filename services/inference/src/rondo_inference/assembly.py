@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from rondo_core.clock import Clock
 from rondo_core.errors import Invalid, NotFound, SettingsInvalid
@@ -22,16 +21,16 @@ from rondo_inference.contracts.table import DoorRules, every_route
 from rondo_inference.domain.batching import BatchLimits
 from rondo_inference.engine_threads import EngineThreads
 from rondo_inference.engines.engine import Engine
-from rondo_inference.engines.runtimes import Engines, open_engines
+from rondo_inference.engines.runtimes import open_engines
 from rondo_inference.handlers import Inference
 from rondo_inference.page.pages import Pages
 from rondo_inference.page.routes import routes as page_routes
 from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.collector import StatsCollector
-from rondo_inference.registry.loader import OpenBatcher
-from rondo_inference.registry.loading import A_REQUEST_WAITS, Loading, yield_the_cpu
+from rondo_inference.registry.loader import Load, OpenBatcher
+from rondo_inference.registry.loading import Loading
 from rondo_inference.registry.memory import Memory
-from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.standing_back import A_REQUEST_WAITS, Patience, yield_the_cpu
 from rondo_inference.rules import app_rules, body_budget, connection_rules, file_rules
 from rondo_inference.settings import Settings
 from rondo_inference.stats import StatsBook
@@ -43,17 +42,7 @@ from rondo_inference.web.refusals import refusal
 from rondo_inference.web.server import DrainingServer
 from rondo_inference.web.traced import TracedApp
 
-__all__ = ["Load", "Parts", "assembled"]
-
-
-class Load(Protocol):
-    """Loads a version from wherever it is kept; see ``load_version`` and ``load_folder``."""
-
-    def __call__(
-        self, alias: AliasRow, *, engines: Engines, open_batcher: OpenBatcher
-    ) -> ServedModel:
-        """Return it."""
-        ...
+__all__ = ["Parts", "assembled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +114,7 @@ class _Plan:
     catalogue: Catalogue = field(default_factory=Catalogue)
     book: StatsBook = field(default_factory=StatsBook)
     draining: threading.Event = field(default_factory=threading.Event)
+    patience: Patience = field(default_factory=Patience)
 
     def ready(self) -> bool:
         return self.catalogue.ready and not self.draining.is_set()
@@ -133,7 +123,7 @@ class _Plan:
 def _parts(plan: _Plan, load: Load) -> Parts:
     memory = _memory(plan, load)
     plan.metrics.registry.register(StatsCollector(plan.book, memory))
-    loading = Loading(memory.bring, plan.catalogue, plan.loader)
+    loading = Loading(memory.bring, plan.catalogue, plan.loader, plan.patience)
     inference = Inference(plan.catalogue, memory, loading, plan.book, plan.metrics)
     app = _app(plan, inference)
     settings = plan.settings
@@ -178,6 +168,7 @@ def _memory(plan: _Plan, load: Load) -> Memory:
                 threads=settings.intra_op_threads,
                 copies=plan.engines,
                 largest=settings.max_batch_rows,
+                step=plan.patience.step,
             ),
             open_batcher=_batchers(plan),
         ),

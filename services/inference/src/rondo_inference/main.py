@@ -18,7 +18,7 @@ from rondo_core.model_rows import AliasRow
 from rondo_core.settings import read_settings
 from rondo_core.telemetry import configure_logging
 from rondo_core.tracing import start_tracing
-from rondo_inference.assembly import Load, Parts, assembled
+from rondo_inference.assembly import Parts, assembled
 from rondo_inference.batch.orders import Orders
 from rondo_inference.batch.ports import Ports as JobPorts
 from rondo_inference.command import environment
@@ -29,9 +29,9 @@ from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
 from rondo_inference.registry.heap import keep_large_apart
-from rondo_inference.registry.loader import OpenBatcher, load_version
-from rondo_inference.registry.loading import NOBODY_WAITS, yield_the_cpu
+from rondo_inference.registry.loader import Load, OpenBatcher, load_version
 from rondo_inference.registry.served import ServedModel
+from rondo_inference.registry.standing_back import NOBODY_WAITS, yield_the_cpu
 from rondo_inference.registry.watcher import Watcher, watch
 from rondo_inference.settings import Settings
 

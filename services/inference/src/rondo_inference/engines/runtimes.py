@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -12,7 +13,10 @@ from rondo_core.exports import ONNX_FILE, SAVED_MODEL_FOLDER, TFLITE_FILE
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.onnx_runtime import open_onnx, prime
 
-__all__ = ["Engines", "Runtime", "open_engines"]
+__all__ = ["Engines", "Runtime", "Step", "open_engines"]
+
+Step = Callable[[], AbstractContextManager[None]]
+"""Makes what a part of a load is done in."""
 
 _PACKAGES = {
     "onnxruntime": "onnxruntime",
@@ -59,14 +63,18 @@ class Engines:
         runtimes: the preferred one first.
         largest: rows of the largest batch.
         clock: seconds, by which engines are compared.
+        step: each part of a load is done in one.
     """
 
     runtimes: tuple[Runtime, ...]
     largest: int = 64
     clock: Callable[[], float] = time.perf_counter
+    step: Step = nullcontext
 
 
-def open_engines(named: str, *, threads: int, copies: int, largest: int) -> Engines:
+def open_engines(
+    named: str, *, threads: int, copies: int, largest: int, step: Step = nullcontext
+) -> Engines:
     """Import the runtimes, so that the first model is not counted with them.
 
     Args:
@@ -75,6 +83,7 @@ def open_engines(named: str, *, threads: int, copies: int, largest: int) -> Engi
         threads: that one prediction may use.
         copies: predictions of one version that are computed at a time.
         largest: rows of the largest batch.
+        step: see ``Engines``.
 
     Raises:
         SettingsInvalid: a name is unknown, is there twice, or its package is not installed.
@@ -90,7 +99,7 @@ def open_engines(named: str, *, threads: int, copies: int, largest: int) -> Engi
     runtimes = [openers[name]() for name in names]
     if "onnxruntime" not in names:
         runtimes.append(_onnx(threads, spare=True))
-    return Engines(tuple(runtimes), largest)
+    return Engines(tuple(runtimes), largest, step=step)
 
 
 def _default() -> list[str]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rondo_core.exports import (
     GOLDEN_FILE,
@@ -25,12 +26,22 @@ from rondo_inference.registry.heap import give_back
 from rondo_inference.registry.proving import Proved, VersionFiles, proved_engine
 from rondo_inference.registry.served import ServedModel
 
-__all__ = ["OpenBatcher", "load_version", "open_version", "proved_version", "read_version"]
+__all__ = ["Load", "OpenBatcher", "load_version", "open_version", "proved_version", "read_version"]
 
 log = logging.getLogger(__name__)
 
 OpenBatcher = Callable[[AliasRow, Engine, float], Batcher]
 """Makes the batcher of a version: its alias, its engine, the seconds that one row takes."""
+
+
+class Load(Protocol):
+    """Loads a version from wherever it is kept; see ``load_version`` and ``load_folder``."""
+
+    def __call__(
+        self, alias: AliasRow, *, engines: Engines, open_batcher: OpenBatcher
+    ) -> ServedModel:
+        """Return it."""
+        ...
 
 
 def load_version(
@@ -85,7 +96,8 @@ def proved_version(alias: AliasRow, files: VersionFiles, engines: Engines) -> Pr
     about = {"model": alias.model, "version": alias.model_version}
     for name, reason in proved.choice.dropped.items():
         log.warning("engine dropped", extra={**about, "engine": name, "reason": reason})
-    give_back()  # of engines that lost or were dropped, before the version's size is measured
+    if proved.seconds or proved.choice.dropped:
+        give_back()  # of engines that lost or were dropped, before the version's size is measured
     if proved.seconds:
         chosen = {str(rows): name for rows, name in proved.choice.by_rows}
         seconds = {str(rows): dict(found) for rows, found in proved.seconds.items()}

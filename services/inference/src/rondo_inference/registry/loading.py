@@ -1,8 +1,6 @@
 """Loads versions that requests ask for: one load for any number of callers, off the event loop."""
 
 import asyncio
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -14,25 +12,9 @@ from rondo_inference.registry.catalogue import Catalogue
 from rondo_inference.registry.memory import Memory
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.slots import Slot
+from rondo_inference.registry.standing_back import Patience
 
-__all__ = ["A_REQUEST_WAITS", "NOBODY_WAITS", "Loading", "yield_the_cpu"]
-
-A_REQUEST_WAITS = 10
-"""Niceness of a load that a request asked for: below those that are only to be computed, but a
-process that has all it can do must come to it."""
-NOBODY_WAITS = 19
-"""Niceness of a load by a promotion, meanwhile the version before answers."""
-
-
-def yield_the_cpu(niceness: int) -> None:
-    """Let the calling thread compute only when no request needs the CPU; to be called at its start.
-
-    Args:
-        niceness: how far it stands back, 1 to 19.
-
-    Source: setpriority(2): on Linux the niceness is a thread's own.
-    """
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+__all__ = ["Loading"]
 
 
 @dataclass(slots=True)
@@ -43,11 +25,13 @@ class Loading:
         bring: see ``Memory.bring``; blocks.
         catalogue: where a failure is noted.
         executor: its one thread loads.
+        patience: of loads that nobody waits for.
     """
 
     bring: Callable[[AliasRow], ServedModel]
     catalogue: Catalogue
     executor: Executor
+    patience: Patience
     _running: dict[tuple[str, int], "asyncio.Task[ServedModel]"] = field(default_factory=dict)
 
     async def load(self, slot: Slot) -> ServedModel:
@@ -70,7 +54,8 @@ class Loading:
     async def _load(self, slot: Slot) -> ServedModel:
         loop, alias = asyncio.get_running_loop(), slot.wanted
         try:
-            return await loop.run_in_executor(self.executor, self.bring, alias)
+            with self.patience.hurry():
+                return await loop.run_in_executor(self.executor, self.bring, alias)
         except Unavailable:
             raise
         except RondoError as exc:
@@ -83,4 +68,5 @@ class Loading:
         """Evict a version; return whether nobody holds it any more. See ``Memory.drop``."""
         loop = asyncio.get_running_loop()
         drop = partial(memory.drop, served, patience_seconds=seconds)
-        return await loop.run_in_executor(self.executor, drop)
+        with self.patience.hurry():
+            return await loop.run_in_executor(self.executor, drop)

@@ -14,16 +14,16 @@ from rondo_core.exports import GOLDEN_FILE, ExportIndex, ExportInvalid
 from rondo_core.holdout import decode_holdout
 from rondo_core.model_spec import ModelSpec
 from rondo_inference.domain.engine_choice import Choice
-from rondo_inference.domain.tensors import TensorInfo, Tensors
+from rondo_inference.domain.tensors import TensorInfo, Tensors, rows_of
 from rondo_inference.engines.contest import ByRows, Contest
 from rondo_inference.engines.engine import Engine
 from rondo_inference.engines.golden import Golden
-from rondo_inference.engines.runtimes import Engines, Runtime
+from rondo_inference.engines.runtimes import Engines, Runtime, Step
 
 __all__ = ["Proved", "VersionFiles", "proved_engine"]
 
 _WARM_ROWS = (1, 2, 4, 8)
-_TIMED_RUNS = 3
+_LONE_RUNS = 3
 _UNKNOWN_SECONDS = 0.01
 
 
@@ -80,7 +80,7 @@ def proved_engine(files: VersionFiles, engines: Engines) -> Proved:
         if not names or (runtime.spare and contest.engines):
             continue
         try:
-            contest.enter(runtime.name, _opened(runtime, names, files, contest.golden))
+            _enter(contest, runtime, names, files, engines.step)
         except (Invalid, NotFound) as exc:
             contest.drop(runtime.name, exc)
     if not contest.engines and not contest.errors:
@@ -90,7 +90,8 @@ def proved_engine(files: VersionFiles, engines: Engines) -> Proved:
     if len(by_rows) > 1:
         engine = ByRows([(rows, found[name]) for rows, name in by_rows])
     choice = Choice(by_rows, {name: str(error) for name, error in contest.errors.items()})
-    return Proved(engine, _row_seconds(engine, contest.golden), choice, contest.seconds)
+    row_seconds = _row_seconds(engine, contest.golden, engines.step)
+    return Proved(engine, row_seconds, choice, contest.seconds)
 
 
 def _golden(files: VersionFiles) -> Golden | None:
@@ -101,20 +102,23 @@ def _golden(files: VersionFiles) -> Golden | None:
     return Golden(inputs.astype(np.float32), outputs.astype(np.float32), files.index.tolerance)
 
 
-def _opened(
-    runtime: Runtime, names: Sequence[str], files: VersionFiles, golden: Golden | None
-) -> Engine:
-    """Open an engine that agrees with the golden outputs."""
-    with _unpacked(names, files) as folder:
+def _enter(
+    contest: Contest, runtime: Runtime, names: Sequence[str], files: VersionFiles, step: Step
+) -> None:
+    """Open an engine, and let it compete if it agrees with the golden outputs."""
+    golden = contest.golden
+    with _unpacked(names, files, step) as folder, step():
         engine = runtime.open(folder)
     if golden is not None and files.index is not None and files.spec is not None:
         _check_ends(engine, files.index, files.spec, runtime.file)
-        golden.check(engine, golden.rows, file=runtime.file)
-    return engine
+        with step():
+            golden.check(engine, golden.rows, file=runtime.file)
+    with step():
+        contest.enter(runtime.name, engine)
 
 
 @contextmanager
-def _unpacked(names: Sequence[str], files: VersionFiles) -> Iterator[Path]:
+def _unpacked(names: Sequence[str], files: VersionFiles, step: Step) -> Iterator[Path]:
     """Yield a folder with files of a version that is there for a moment.
 
     So engines can map what they read: it is copied once, whatever happens to the original.
@@ -128,7 +132,8 @@ def _unpacked(names: Sequence[str], files: VersionFiles) -> Iterator[Path]:
         for name in names:
             try:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                files.save(name, folder / name)
+                with step():
+                    files.save(name, folder / name)
             except OSError as exc:
                 raise Unavailable(f"{name} cannot be copied: {exc.strerror}") from exc
         yield folder
@@ -153,11 +158,11 @@ def _check_shapes(spec: ModelSpec, inputs: tuple[int, ...], outputs: tuple[int, 
         raise ExportInvalid(f"{GOLDEN_FILE}: shapes {inputs} and {outputs}, expected {wanted}")
 
 
-def _row_seconds(engine: Engine, golden: Golden | None) -> float:
+def _row_seconds(engine: Engine, golden: Golden | None, step: Step) -> float:
     if golden is not None:
-        return _warm_up(engine, (golden.inputs,))
+        return _warm_up(engine, (golden.inputs,), step)
     try:
-        return _warm_up(engine, tuple(map(_zeros, engine.signature.inputs)))
+        return _warm_up(engine, tuple(map(_zeros, engine.signature.inputs)), step)
     except ExportInvalid:
         return _UNKNOWN_SECONDS  # nobody can say which shapes a bare model likes
 
@@ -167,15 +172,21 @@ def _zeros(info: TensorInfo) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic
     return np.full(shape, b"", object) if info.dtype == object else np.zeros(shape, info.dtype)
 
 
-def _warm_up(engine: Engine, examples: Tensors) -> float:
-    """Run batches of several sizes: the runtime plans its memory by shape. Return a row's cost."""
+def _warm_up(engine: Engine, examples: Tensors, step: Step) -> float:
+    """Run batches of several sizes: the runtime plans its memory by shape. Return a row's cost.
+
+    It is that of the cheapest run, for whatever else the machine does makes the others dearer.
+    """
+    batches = [examples] * _LONE_RUNS
     if engine.signature.by_row:
-        for rows in _WARM_ROWS:
-            engine.run(tuple(np.resize(tensor, (rows, *tensor.shape[1:])) for tensor in examples))
-        examples = tuple(tensor[:1] for tensor in examples)
+        batches = [
+            tuple(np.resize(tensor, (rows, *tensor.shape[1:])) for tensor in examples)
+            for rows in (*_WARM_ROWS, *[1] * _LONE_RUNS)
+        ]
     seconds = []
-    for _ in range(_TIMED_RUNS):
-        start = time.perf_counter()
-        engine.run(examples)
-        seconds.append(time.perf_counter() - start)
+    for batch in batches:
+        with step():
+            start = time.perf_counter()
+            engine.run(batch)
+            seconds.append((time.perf_counter() - start) / max(1, rows_of(batch)))
     return min(seconds)
