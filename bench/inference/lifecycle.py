@@ -19,7 +19,7 @@ from bench.inference.servers import BUILD, MODELS, Server, on_folder
 CALLERS = 16
 LOAD = 0.8
 """Of the requests a second that the server answers when it is asked without pause."""
-SWAP_SECONDS = 0.5
+SWAP_SECONDS = 1.0
 """From one swap to the next."""
 SWAPS_IN_A_ROW = 10
 RATE_SECONDS = 2.0
@@ -59,6 +59,7 @@ def swaps(count: int) -> dict[str, float]:
                     _swap_in_turn(folder, asking, versions)
                     during.append(loading.result())
             asking.close()
+            time.sleep(SWAP_SECONDS)  # the last version that was replaced goes
             return {
                 "swaps": count,
                 "requests_per_second": statistics.median(rates),

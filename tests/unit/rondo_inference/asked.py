@@ -19,6 +19,7 @@ from rondo_inference.batch.orders import Orders
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
+from rondo_inference.registry.heap import give_back
 from rondo_inference.registry.loader import Load, load_version
 from rondo_inference.registry.watcher import Watcher
 from rondo_inference.settings import Settings
@@ -170,6 +171,7 @@ class Service:
             catalogue=self.catalogue,
             bring=self.parts.memory.bring,
             retire=self.parts.memory.retire,
+            tidy=give_back,
             clock=self.clock,
             metrics=self.metrics,
         )

@@ -58,7 +58,7 @@ def others_that_compute() -> Iterator[None]:
         thread.join()
 
 
-def test_a_load_rests_nine_times_as_long_as_it_computed_beside_requests() -> None:
+def test_a_load_rests_nineteen_times_as_long_as_it_computed_beside_requests() -> None:
     rests: list[float] = []
     patience = Patience(rests.append)
 
@@ -66,7 +66,7 @@ def test_a_load_rests_nine_times_as_long_as_it_computed_beside_requests() -> Non
         compute(0.02)
 
     (seconds,) = rests
-    assert 0.17 < seconds <= 1.0
+    assert 0.37 < seconds <= 1.0
 
 
 def test_it_does_not_rest_where_nobody_else_computes() -> None:

@@ -62,6 +62,7 @@ class Replica:
     clock: ManualClock = field(default_factory=ManualClock)
     metrics: Metrics = field(default_factory=Metrics)
     loads: list[AliasRow] = field(default_factory=list)
+    tidied: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         memory = Memory(self.catalogue, self.load, StatsBook())
@@ -70,6 +71,7 @@ class Replica:
             catalogue=self.catalogue,
             bring=memory.bring,
             retire=memory.retire,
+            tidy=lambda: self.tidied.append(len(self.loads)),
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -135,6 +137,22 @@ def test_a_promotion_is_followed_and_whoever_holds_the_old_version_keeps_it() ->
     assert version(replica) == 2
     assert held.version == 1
     assert held.engine.run((np.zeros((1, 2), np.float32),))[0].tolist() == [[1]]
+
+
+def test_memory_goes_back_once_a_scan_after_a_swap_when_requests_no_longer_hold_it() -> None:
+    replica = Replica()
+    replica.promote(prices_export(1))
+    replica.scan()
+    replica.scan()
+    first = list(replica.tidied)
+
+    replica.promote(prices_export(2))
+    replica.scan()
+    at_the_swap = list(replica.tidied)
+    replica.scan()
+    replica.scan()
+
+    assert (first, at_the_swap, replica.tidied) == ([], [], [2])
 
 
 def test_an_alias_that_did_not_change_is_loaded_once() -> None:
@@ -367,6 +385,7 @@ def test_a_load_that_breaks_does_not_stop_the_other_models(
         catalogue=replica.catalogue,
         bring=memory.bring,
         retire=memory.retire,
+        tidy=lambda: None,
         clock=replica.clock,
         metrics=replica.metrics,
     )

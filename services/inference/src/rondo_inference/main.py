@@ -28,7 +28,7 @@ from rondo_inference.engines.runtimes import Engines
 from rondo_inference.registry.aliases import Aliases, StoreAliases
 from rondo_inference.registry.folder import FolderAliases, MountedFolders
 from rondo_inference.registry.folder_files import load_folder
-from rondo_inference.registry.heap import keep_large_apart
+from rondo_inference.registry.heap import give_back, keep_large_apart
 from rondo_inference.registry.loader import Load, OpenBatcher, load_version
 from rondo_inference.registry.served import ServedModel
 from rondo_inference.registry.standing_back import NOBODY_WAITS, yield_the_cpu
@@ -134,6 +134,7 @@ def _follow(aliases: Aliases, parts: Parts, settings: Settings, stop: threading.
         catalogue=parts.catalogue,
         bring=parts.memory.bring,
         retire=parts.memory.retire,
+        tidy=give_back,
         clock=SystemClock(),
         metrics=parts.metrics,
     )

@@ -2,7 +2,7 @@
 
 __all__ = ["rest_seconds"]
 
-_SHARE = 0.1
+_SHARE = 0.05
 """Of one CPU that such a load takes. What it takes beside a busy server is missing elsewhere: by
 its length requests are late, and at four fifths of what a server can do they stay late for five
 times as long."""
@@ -23,11 +23,11 @@ def rest_seconds(own: float, others: float, elapsed: float) -> float:
         elapsed: seconds from the beginning of the step to its end.
 
     Example:
-        >>> rest_seconds(0.01, others=0.02, elapsed=0.02)
-        0.09
+        >>> round(rest_seconds(0.01, others=0.02, elapsed=0.02), 2)
+        0.19
         >>> rest_seconds(0.01, others=0.0, elapsed=0.01)
         0.0
     """
     if others <= elapsed * _IDLE:
         return 0.0
-    return min(own * (1 / _SHARE - 1), _LONGEST)
+    return min(own / _SHARE - own, _LONGEST)

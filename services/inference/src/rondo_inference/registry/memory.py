@@ -147,7 +147,6 @@ class Memory:
             slots = self.catalogue.slots()
             if not any(slot.served is served and not slot.lazy for slot in slots):
                 self._remove(served)
-        give_back()
 
     @property
     def loaded(self) -> tuple[ServedModel, ...]:

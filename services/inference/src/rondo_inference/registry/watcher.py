@@ -37,6 +37,8 @@ class Watcher:
         catalogue: what is served.
         bring: loads the version of an alias and lets it answer; see ``Memory.bring``.
         retire: lets go of the version that answered before; see ``Memory.retire``.
+        tidy: returns freed memory to the system. Called at the scan after, for requests hold the
+            version for a moment yet.
         clock: times the retries.
         metrics: counts swaps and failures.
     """
@@ -48,6 +50,7 @@ class Watcher:
         catalogue: Catalogue,
         bring: Callable[[AliasRow], object],
         retire: Callable[[ServedModel], None],
+        tidy: Callable[[], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -55,6 +58,8 @@ class Watcher:
         self._catalogue = catalogue
         self._bring = bring
         self._retire = retire
+        self._tidy = tidy
+        self._has_retired = False
         self._clock = clock
         self._metrics = metrics
         self._retries: dict[Key, _Retry] = {}
@@ -66,6 +71,9 @@ class Watcher:
         Raises:
             Unavailable: the aliases could not be read; what is served stays.
         """
+        if self._has_retired:
+            self._has_retired = False
+            self._tidy()
         known = {_key(slot) for slot in self._catalogue.slots()}
         faults: dict[Key, str] = {}
         for key, found in self._aliases.scan(known):
@@ -121,6 +129,7 @@ class Watcher:
             self._retries.pop(key, None)
             if waiting.served is not None:
                 self._retire(waiting.served)
+                self._has_retired = True
             self._note(alias, self._clock.monotonic() - start)
 
     def _failed(self, key: Key, waiting: Slot, retry: _Retry | None, exc: Exception) -> None:
