@@ -56,7 +56,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
 
 def _show_lives(found: Mapping[str, Any], console: Console) -> None:
     for name in [one for one in ("swaps", "many models") if one in found]:
-        console.print(name, {key: round(one, 1) for key, one in found[name].items()})
+        console.print(name, {key: round(one, 2) for key, one in found[name].items()})
     for name, one in found.get("large bodies", {}).items():
         console.print("/ping beside", name, {key: round(value, 1) for key, value in one.items()})
     for name in [one for one in ("pings", "starts") if one in found]:

@@ -4,6 +4,7 @@ Every error names the row, the column, the value found and the rule.
 """
 
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from rondo_core.model_spec import ModelSpec
 __all__ = ["check_inputs"]
 
 _NUMERIC_KINDS = "biuf"
+_HIGHEST = np.maximum.reduce
 
 
 def check_inputs(spec: ModelSpec, inputs: NDArray[np.generic]) -> Float32Array:
@@ -39,8 +41,8 @@ def check_inputs(spec: ModelSpec, inputs: NDArray[np.generic]) -> Float32Array:
     if inputs.shape[1:] != expected or inputs.dtype.kind not in _NUMERIC_KINDS:
         wanted = ", ".join(map(str, ("n", *expected)))
         raise Invalid(f"{inputs.dtype} {inputs.shape} is not numbers of shape ({wanted})")
-    if inputs.dtype.type is np.float32:
-        values = inputs.astype(np.float32, copy=False)
+    if inputs.dtype == np.float32:
+        values = cast("Float32Array", inputs)
     else:
         with np.errstate(over="ignore"):  # what overflows is refused as infinite
             values = inputs.astype(np.float32)
@@ -64,19 +66,16 @@ def _check_columns(schema: TableInput, values: Float32Array) -> None:
 
 
 @lru_cache(maxsize=256)
-def _singles(low: float, high: float) -> tuple[np.float32, np.float32]:
-    return np.float32(low), np.float32(high)
+def _bits(value: float) -> int:
+    return int(np.float32(value).view(np.uint32))
 
 
 def _check_range(values: Float32Array, column: str | None, low: float, high: float) -> None:
     """NaN is refused too: no comparison with it is true."""
-    least, most = _singles(low, high)
-    if not low and values.size:
-        # The bits of floats from 0 are in the same order; of negative ones and NaN they are above.
-        highest = np.maximum.reduce(values.view(np.uint32), axis=None)
-        if highest <= most.view(np.uint32):
-            return
-    outside = ~((values >= least) & (values <= most))
+    # The bits of floats from 0 are in the same order; of negative ones and NaN they are above.
+    if not low and values.size and _HIGHEST(values.view(np.uint32), axis=None) <= _bits(high):
+        return
+    outside = ~((values >= np.float32(low)) & (values <= np.float32(high)))
     _refuse(outside, values, column, f"not in {low}..{high}")
 
 
