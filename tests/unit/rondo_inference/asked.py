@@ -273,6 +273,15 @@ def running(
         yield service
 
 
+PRICES_ROW = {"instances": [[3, "Bonn"]]}
+
+
+def predict_price(service: Service, path: str = "prices") -> tuple[int, str | None]:
+    """Ask for a price; return the status, and the version that answered."""
+    reply = service.ask("POST", f"/v1/models/{path}:predict", PRICES_ROW)
+    return reply.status, reply.headers.get("x-rondo-version")
+
+
 def _from(folders: FolderAliases | MountedFolders) -> Load:
     def load(alias: Any, **openers: Any) -> Any:
         return load_folder(alias, folder=folders.folder_of(alias), **openers)
