@@ -222,6 +222,8 @@ def main() -> None:
     callers = uvloop.run(_run(port, connections, seconds, request, rate))
     times = [one for caller in callers for one in caller.times]
     errors = sum(caller.errors for caller in callers)
+    if not times:
+        raise SystemExit(f"no answer came on {connections} connections, of which {errors} failed")
     print(json.dumps(summary(times, errors, seconds)))
 
 

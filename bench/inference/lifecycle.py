@@ -17,6 +17,7 @@ from bench.inference.measuring import START_SECONDS, Measured, load, resident_mi
 from bench.inference.servers import BUILD, MODELS, Server, on_folder
 
 CALLERS = 16
+"""As many as of the other figures; see `speed`."""
 LOAD = 0.8
 """Of the requests a second that the server answers when it is asked without pause."""
 SWAP_SECONDS = 1.0
@@ -35,11 +36,7 @@ def swaps(count: int) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory(dir=BUILD) as text:  # where a file may have several names
         folder = Path(text)
-        source = MODELS / "digits" / "1"
-        for version in range(2, count + 2):  # now: who is measured shares the CPUs with us
-            _place(source, folder / "next" / str(version))
-        (folder / "past").mkdir()
-        _place(source, folder / "served" / "digits" / "1")
+        _prepare(folder, count)
         server = on_folder(folder / "served", MODEL_REFRESH_SECONDS="0.25")
         data = as_binary(1)
         with running(server, data) as (port, pid, _first):
@@ -67,6 +64,15 @@ def swaps(count: int) -> dict[str, float]:
                 "resident_before_mib": before,
                 "resident_after_mib": resident_mib(pid),
             }
+
+
+def _prepare(folder: Path, count: int) -> None:
+    """Make all versions now, the first to be served: who is measured shares the CPUs with us."""
+    source = MODELS / "digits" / "1"
+    _place(source, folder / "served" / "digits" / "1")
+    for version in range(2, count + 2):
+        _place(source, folder / "next" / str(version))
+    (folder / "past").mkdir()
 
 
 def _latency(steady: Sequence[Measured], during: Sequence[Measured]) -> dict[str, float]:

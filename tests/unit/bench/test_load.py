@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from bench.inference.measuring import Measured, load
+from rondo_local.readiness import free_port
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 RATE, SECONDS = 200.0, 0.5
@@ -107,3 +108,18 @@ def test_connections_that_are_lost_are_counted(rate: float) -> None:
         found = loaded(port, 2, rate)
 
     assert (found["requests"], found["errors"]) == (1, 2)
+
+
+def test_where_nobody_listens_the_reason_is_told() -> None:
+    port = free_port()
+
+    with pytest.raises(SystemExit, match=rf"(?s)the load on port {port} ended: .*refused"):
+        loaded(port, 2)
+
+
+def test_where_no_answer_comes_that_is_told() -> None:
+    with serving(leaves=True) as port:
+        loaded(port, 1)  # which has the only answer
+
+        with pytest.raises(SystemExit, match="no answer came on 2 connections, of which 2 failed"):
+            loaded(port, 2)
