@@ -145,6 +145,31 @@ def test_a_load_that_a_request_asked_for_does_not_rest(monkeypatch: pytest.Monke
     assert (before, taken) == (0, [1.0])
 
 
+def test_an_eviction_that_somebody_asked_for_waits_for_no_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing_back, "rest_seconds", lambda *_, **__: 10 * DEADLINE)
+    patience, began, loads = Patience(), threading.Event(), threading.Lock()
+
+    class Held:
+        """A memory whose turn a resting load has."""
+
+        def drop(self, _served: object, *, patience_seconds: float) -> bool:
+            return loads.acquire(timeout=patience_seconds)
+
+    def load() -> None:
+        with loads, patience.step():
+            began.set()
+
+    threading.Thread(target=load, daemon=True).start()
+    assert began.wait(DEADLINE)
+    with ThreadPoolExecutor(1) as executor:
+        loading = Loading(load, Catalogue(), executor, patience)  # type: ignore[arg-type]
+        unloaded = loading.unload(Held(), object(), DEADLINE)  # type: ignore[arg-type]
+
+        assert asyncio.run(unloaded)
+
+
 def test_a_promotion_rests_between_its_steps(tmp_path: Path, rests: list[float]) -> None:
     write_version(prices_export(1), tmp_path)
     with running(models=tmp_path) as service:

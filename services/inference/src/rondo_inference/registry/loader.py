@@ -96,7 +96,7 @@ def proved_version(alias: AliasRow, files: VersionFiles, engines: Engines) -> Pr
     about = {"model": alias.model, "version": alias.model_version}
     for name, reason in proved.choice.dropped.items():
         log.warning("engine dropped", extra={**about, "engine": name, "reason": reason})
-    if proved.seconds or proved.choice.dropped:
+    if sum(bool(runtime.files(files.names)) for runtime in engines.runtimes) > 1:
         give_back()  # of engines that lost or were dropped, before the version's size is measured
     if proved.seconds:
         chosen = {str(rows): name for rows, name in proved.choice.by_rows}

@@ -188,5 +188,5 @@ def _warm_up(engine: Engine, examples: Tensors, step: Step) -> float:
         with step():
             start = time.perf_counter()
             engine.run(batch)
-            seconds.append((time.perf_counter() - start) / max(1, rows_of(batch)))
+            seconds.append((time.perf_counter() - start) / rows_of(batch))
     return min(seconds)

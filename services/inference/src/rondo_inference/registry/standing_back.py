@@ -49,10 +49,10 @@ class Patience:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Do a part of a load, then rest if the other threads of the process compute much."""
-        began, own, all_ = time.perf_counter(), time.thread_time(), time.process_time()
+        began, own_before, all_before = time.perf_counter(), time.thread_time(), time.process_time()
         yield
-        own = time.thread_time() - own
-        others = time.process_time() - all_ - own
+        own = time.thread_time() - own_before
+        others = time.process_time() - all_before - own
         seconds = rest_seconds(own, others, time.perf_counter() - began)
         if seconds and not self._somebody_waits.is_set():
             self._sleep(seconds)
