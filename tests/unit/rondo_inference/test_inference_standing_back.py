@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -265,11 +266,11 @@ def test_the_heap_is_gone_through_only_where_an_engine_was_let_go(
     def refusing(_: Path) -> Engine:
         raise ExportInvalid("model.onnx: no engine of ours")
 
-    def load(*runtimes: Runtime) -> None:
+    def load(*runtimes: Runtime, clock: Callable[[], float] = time.perf_counter) -> None:
         load_version(
             export.alias,
             store=store,
-            engines=Engines(runtimes, 8),
+            engines=Engines(runtimes, 8, clock),
             open_batcher=lambda _alias, engine, _seconds: batcher_of(engine),
         )
 
@@ -277,5 +278,8 @@ def test_the_heap_is_gone_through_only_where_an_engine_was_let_go(
     load(onnx)
     alone = list(trims)
     load(Runtime("other", onnx.file, refusing), onnx)
+    dropped = list(trims)
+    second = Runtime("second", onnx.file, onnx.open)
+    load(onnx, second, clock=itertools.count(step=10.0).__next__)  # no time to measure either
 
-    assert (alone, trims) == ([], ["trim"])
+    assert (alone, dropped, trims) == ([], ["trim"], ["trim"] * 2)
